@@ -1,0 +1,80 @@
+"""Consent: what a subject permitted an app, and which scopes that leaves for one request.
+
+Invariants (DESIGN section 6):
+
+- Permission about a subject = the app's approved scopes, cut with the token's, cut with the subject's own consent.
+- The holder's consent is the token, until it is withdrawn. A third party's is that person's own unexpired grant whose
+  purpose covers the app's declared one. Scopes of several such grants add up.
+- Nothing known, nothing permitted.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from audit_proxy.core.errors import Consent
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """One consent of a subject for an app. ``expires_at`` in seconds since the epoch, None: until withdrawn."""
+
+    scopes: frozenset[str]
+    purpose: str
+    expires_at: float | None = None
+
+    def covers(self, purpose: str) -> bool:
+        """A purpose covers itself and what lies under it in the dotted taxonomy: ``marketing`` covers ``marketing.email``."""
+        return purpose == self.purpose or purpose.startswith(self.purpose + ".")
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """All that the store knows of one subject towards one app."""
+
+    grants: tuple[Grant, ...] = ()
+    withdrawn: bool = False
+
+
+NOTHING_KNOWN = Standing()
+NO_SCOPES: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What one subject lets leave in this request: the scopes in force, and the ground (or why there is none)."""
+
+    scopes: frozenset[str] | None  # None: refused, not even the operation's own scopes
+    ground: Consent
+
+
+def holder_permission(standing: Standing, available: frozenset[str]) -> Permission:
+    """The holder's token speaks for the holder unless consent was withdrawn."""
+    if standing.withdrawn:
+        return Permission(None, Consent.withdrawn)
+    return Permission(available, Consent.token)
+
+
+def third_party_permission(standing: Standing, available: frozenset[str], purpose: str, now: float) -> Permission:
+    """Scopes that a third party's own grants leave of ``available`` (approved and in the token)."""
+    if standing.withdrawn:
+        return Permission(None, Consent.withdrawn)
+    if not standing.grants:
+        return Permission(None, Consent.no_grant)
+    scopes: set[str] = set()
+    why = Consent.grant_expired
+    for grant in standing.grants:
+        if grant.expires_at is not None and grant.expires_at <= now:
+            continue
+        if not grant.covers(purpose):
+            why = Consent.grant_purpose
+            continue
+        scopes |= grant.scopes
+        why = Consent.grant
+    if why is not Consent.grant:
+        return Permission(None, why)
+    return Permission(available & scopes, Consent.grant)
+
+
+def satisfies(requirements: Iterable[frozenset[str]], scopes: frozenset[str]) -> bool:
+    """OpenAPI ``security``: an OR of ANDs. An empty list of alternatives is satisfied by nothing."""
+    return any(alternative <= scopes for alternative in requirements)

@@ -1,0 +1,96 @@
+"""Reason ids: why something was refused or withheld.
+
+Invariants:
+
+- One id means one thing, and is the same in answer, log line, metric and record.
+- A refusal is a returned value (``Refusal``); an exception is a fault.
+- ``Refusal.detail`` is for the app's developer: it never holds a token, an id, a query string or a body.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a request was refused, or an answer withheld as a whole. Status codes are the front end's choice."""
+
+    # the request itself
+    path_not_normal = "path_not_normal"
+    query_not_normal = "query_not_normal"
+    request_too_large = "request_too_large"
+    request_not_inspectable = "request_not_inspectable"
+    # identity
+    token_missing = "token_missing"
+    token_malformed = "token_malformed"
+    token_invalid = "token_invalid"
+    token_expired = "token_expired"
+    token_not_yet_valid = "token_not_yet_valid"
+    issuer_unknown = "issuer_unknown"
+    keys_unavailable = "keys_unavailable"
+    # operation
+    operation_not_described = "operation_not_described"
+    method_not_described = "method_not_described"
+    parameter_not_described = "parameter_not_described"
+    parameter_invalid = "parameter_invalid"
+    field_not_described = "field_not_described"
+    # policy and app status
+    scope_missing = "scope_missing"
+    scope_not_approved = "scope_not_approved"
+    app_unknown = "app_unknown"
+    app_suspended = "app_suspended"
+    # the platform's answer
+    upstream_unreachable = "upstream_unreachable"
+    upstream_timeout = "upstream_timeout"
+    upstream_protocol_error = "upstream_protocol_error"
+    redirect_refused = "redirect_refused"
+    response_not_described = "response_not_described"
+    response_not_inspectable = "response_not_inspectable"
+    response_too_large = "response_too_large"
+    not_found = "not_found"
+    # our own state
+    audit_unavailable = "audit_unavailable"
+    overloaded = "overloaded"
+    internal_error = "internal_error"
+
+
+class Consent(StrEnum):
+    """On what ground a field left, or why it did not: the ``consent`` of a record's ``disclosed`` and ``withheld``."""
+
+    # grounds to disclose
+    token = "token"  # the holder's own token
+    grant = "grant"  # the third party's own grant
+    public = "public"  # the content is public
+    unsafe_holder_speaks = "unsafe_holder_speaks"  # the catalog lets the holder speak for others, as in 2014
+    # grounds to withhold
+    no_grant = "no_grant"
+    grant_expired = "grant_expired"
+    grant_purpose = "grant_purpose"
+    grant_scope = "grant_scope"
+    withdrawn = "withdrawn"
+    scope_missing = "scope_missing"
+    subject_unresolved = "subject_unresolved"
+    unclassified = "unclassified"
+    aggregate = "aggregate"
+    consent_not_loaded = "consent_not_loaded"
+    consent_unavailable = "consent_unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A request or an answer that does not pass, and what its sender may be told."""
+
+    reason: Reason
+    detail: str = ""
+    scopes: frozenset[str] = frozenset()  # the scopes that would have sufficed, for RFC 6750's challenge
+
+
+class Unavailable(Exception):  # noqa: N818  (a condition of a dependency, not a bug of ours)
+    """A dependency behind a port cannot answer now. Callers fail closed."""
+
+
+class ConsentUnavailable(Unavailable):
+    """The consent store cannot be asked."""
+
+
+class AuditUnavailable(Unavailable):
+    """The audit log did not take the record durably: nothing may be released."""
