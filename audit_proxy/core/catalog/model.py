@@ -1,0 +1,173 @@
+"""What a catalog compiles to: operations, parameters and extraction plans.
+
+A plan is a graph of ``Field`` (a place that holds a value) and ``ObjectPlan`` (the inside of a JSON object, shared by
+every place that refers to the same component). Plans are built by ``schema`` and never change afterwards.
+
+Invariants:
+
+- A field with empty ``categories`` is unclassified; ``("none",)`` is not personal.
+- An object plan with ``subjects`` opens a new subject context; one without inherits its parent's.
+- ``name`` is the catalog path of a field: ``Person.email``, ``Post.tags[].id``, ``listFriends.paging.next``.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Literal
+
+NONE = ("none",)
+KEY = "$key"  # x-data-subject: a map's keys are the ids
+SELF = ""  # x-data-subject: the value itself is the id
+
+Pointer = tuple[str, ...]  # a relative JSON Pointer's reference tokens (RFC 6901), unescaped
+
+
+class ConsentRule(StrEnum):
+    """``x-consent``: whose consent a field needs."""
+
+    subject = "subject"
+    public = "public"
+    unsafe_holder_speaks = "unsafe-holder-speaks-for-others"
+
+
+@dataclass(frozen=True, slots=True)
+class Withhold:
+    """``x-withhold``: what stands in a withheld field's place. ``constant`` only with action ``constant``."""
+
+    action: Literal["drop", "null", "constant"] = "drop"
+    constant: Any = None
+
+
+DROP = Withhold()
+
+
+@dataclass(slots=True, eq=False)
+class Field:
+    """A place in a response that holds a value."""
+
+    name: str
+    scalars: frozenset[type]  # Python types of the scalars described here; NoneType is always among them
+    categories: tuple[str, ...] = ()
+    scopes: frozenset[str] = frozenset()  # needed beyond the operation's
+    rule: ConsentRule = ConsentRule.subject
+    aggregate: bool = False
+    withhold: Withhold = DROP
+    free: bool = False  # any value at all is described here, and its category covers all of it
+    object: "ObjectPlan | None" = None
+    variants: "tuple[str, Mapping[str, ObjectPlan]] | None" = None  # discriminator property, value -> plan
+    item: "Field | None" = None
+    subject_self: bool = False  # the value itself is a subject's id (x-data-subject: "")
+    seeks: bool = False  # a subject context can begin here or below
+
+    @property
+    def personal(self) -> bool:
+        return self.categories != NONE
+
+
+@dataclass(slots=True, eq=False)
+class ObjectPlan:
+    """The inside of a JSON object."""
+
+    name: str
+    fields: dict[str, Field] = field(default_factory=dict)
+    additional: Field | None = None  # for keys that no property describes
+    subjects: tuple[Pointer, ...] = ()
+    subject_key: bool = False  # additional values are about their own key
+    public_when: tuple[tuple[str, frozenset[Any]], ...] = ()
+    rule: ConsentRule = ConsentRule.subject
+    seeking: tuple[tuple[str, Field], ...] = ()  # the fields with ``seeks``
+    simple_subject: str | None = None  # the one property holding the id, where that is the whole rule
+    flat: bool = False  # scalars only: no container is described inside
+
+    @property
+    def opens(self) -> bool:
+        return bool(self.subjects)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A query, path, header or body parameter. ``types`` are JSON type names, empty for any."""
+
+    name: str
+    place: Literal["path", "query", "header", "cookie", "body"]
+    required: bool = False
+    types: frozenset[str] = frozenset()
+    enum: frozenset[str] = frozenset()
+    pattern: str | None = None
+    categories: tuple[str, ...] = NONE
+    scopes: frozenset[str] = frozenset()  # what asking by this parameter needs of every match
+    names_person: bool = False
+    fields_selector: bool = False
+    many: bool = False  # an array: comma-separated or repeated
+
+
+@dataclass(frozen=True, slots=True)
+class MediaPlan:
+    """One described media type of one status."""
+
+    field: Field
+    lines: bool = False  # NDJSON: one JSON value a line
+
+
+@dataclass(frozen=True, slots=True)
+class ResponsePlan:
+    """One described status: media types, and headers that may pass (lower case)."""
+
+    media: Mapping[str, MediaPlan]
+    headers: frozenset[str] = frozenset()
+    empty: bool = False  # described without content
+
+
+@dataclass(frozen=True, slots=True)
+class BodyPlan:
+    """A described request body: property name -> parameter. ``media`` in lower case."""
+
+    media: frozenset[str]
+    parameters: Mapping[str, Parameter]
+    open: bool = False  # further properties are described as permitted
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Operation:
+    """One method and path template."""
+
+    id: str
+    method: str
+    route: str
+    requirements: tuple[frozenset[str], ...]  # OR of ANDs; empty: nothing suffices
+    anonymous: bool  # an alternative without any credential is described
+    unjudged: bool  # x-data-category: none on the whole operation
+    parameters: Mapping[tuple[str, str], Parameter]  # by (place, name)
+    path_names: tuple[str, ...]
+    responses: Mapping[str, ResponsePlan]  # "200", "2XX", "default"
+    body: BodyPlan | None = None
+    fields_parameter: str | None = None
+
+    def response(self, status: int) -> ResponsePlan | None:
+        return (
+            self.responses.get(str(status))
+            or self.responses.get(f"{status // 100}XX")
+            or self.responses.get("default")
+        )
+
+
+@dataclass(slots=True, eq=False)
+class Catalog:
+    """A compiled platform. ``hash`` is SHA-256 over both documents, first 16 hex characters."""
+
+    hash: str
+    operations: tuple[Operation, ...]
+    namespace: str
+    scope_implies: Mapping[str, frozenset[str]]  # transitive closure
+    dialect: str = "problem"
+    findings: tuple[str, ...] = ()
+
+    def expand(self, scopes: Iterable[str]) -> frozenset[str]:
+        """The scopes and all that they imply (``x-scope-implies``)."""
+        if not self.scope_implies:
+            return frozenset(scopes)
+        result = set(scopes)
+        for scope in tuple(result):
+            result |= self.scope_implies.get(scope, frozenset())
+        return frozenset(result)
