@@ -146,9 +146,7 @@ class Operation:
 
     def response(self, status: int) -> ResponsePlan | None:
         return (
-            self.responses.get(str(status))
-            or self.responses.get(f"{status // 100}XX")
-            or self.responses.get("default")
+            self.responses.get(str(status)) or self.responses.get(f"{status // 100}XX") or self.responses.get("default")
         )
 
 

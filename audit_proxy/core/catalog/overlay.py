@@ -29,7 +29,11 @@ def apply_overlay(document: dict[str, Any], overlay: dict[str, Any]) -> tuple[di
         where = f"actions[{number}]"
         if not isinstance(action, dict) or not isinstance(action.get("target"), str):
             raise OverlayError(f"{where}: must be an object with a JSONPath 'target'")
-        unknown = [key for key in action if key not in ("target", "description", "update", "remove") and not key.startswith("x-")]
+        unknown = [
+            key
+            for key in action
+            if key not in ("target", "description", "update", "remove") and not key.startswith("x-")
+        ]
         if unknown:
             raise OverlayError(f"{where}: unknown key {unknown[0]!r}")
         try:

@@ -25,7 +25,17 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "array": (),
 }
 _SCALARS = frozenset({str, int, float, bool, type(None)})
-_EXTENSIONS = frozenset({"x-data-subject", "x-data-category", "x-required-scopes", "x-consent", "x-public-when", "x-withhold", "x-aggregate"})
+_EXTENSIONS = frozenset(
+    {
+        "x-data-subject",
+        "x-data-category",
+        "x-required-scopes",
+        "x-consent",
+        "x-public-when",
+        "x-withhold",
+        "x-aggregate",
+    }
+)
 _LATER = frozenset({"x-cursor", "x-batch"})
 
 
@@ -64,7 +74,9 @@ class Flat:
 class SchemaCompiler:
     """Compiles the schemas of one document; object plans are shared by component and inherited context."""
 
-    def __init__(self, resolve: Callable[[str], Any], categories: frozenset[str], report: Callable[[str, str], None]) -> None:
+    def __init__(
+        self, resolve: Callable[[str], Any], categories: frozenset[str], report: Callable[[str, str], None]
+    ) -> None:
         self._resolve = resolve
         self._known = categories
         self._report = report
@@ -78,7 +90,9 @@ class SchemaCompiler:
 
     # -- one place ---------------------------------------------------------------------------------------------------
 
-    def _field(self, schemas: list[tuple[dict[str, Any], bool]], name: str, inherited: Inherited, *, required: bool) -> Field:
+    def _field(
+        self, schemas: list[tuple[dict[str, Any], bool]], name: str, inherited: Inherited, *, required: bool
+    ) -> Field:
         flat = self._flatten(schemas, name)
         categories = self._categories(flat, inherited)
         scopes = inherited.scopes | flat.scopes
@@ -100,17 +114,25 @@ class SchemaCompiler:
         described = bool(flat.properties or flat.additional or flat.discriminator)
         if may_be_object and flat.discriminator is not None:
             tag, choices = flat.discriminator
-            made.variants = (tag, {value: self._object([(choice, False)], name, below) for value, choice in choices.items()})
+            made.variants = (
+                tag,
+                {value: self._object([(choice, False)], name, below) for value, choice in choices.items()},
+            )
         elif may_be_object and (described or opens):
             made.object = self._object_of(flat, name, below)
         if flat.items and (not flat.types or "array" in flat.types):
             made.item = self._field([(item, flat.composite) for item in flat.items], f"{name}[]", below, required=False)
             if flat.min_items and made.item.personal:
                 self._report(name, "minItems: dropping a refused person can make the list too short for its schema")
-        undescribed = may_be_object and not described and not flat.items and (not flat.types or flat.types & {"object", "array"})
+        undescribed = (
+            may_be_object and not described and not flat.items and (not flat.types or flat.types & {"object", "array"})
+        )
         made.free = bool(undescribed and not opens)
         if required and flat.withhold is None and (made.personal or made.object is not None) and not made.aggregate:
-            self._report(name, "the schema requires it: choose x-withhold (null or a constant) or a withheld answer breaks the schema")
+            self._report(
+                name,
+                "the schema requires it: choose x-withhold (null or a constant) or a withheld answer breaks the schema",
+            )
         if not categories and made.object is None and made.item is None and made.variants is None:
             self._report(name, "unclassified: add x-data-category (or none)")
         return made
@@ -146,9 +168,13 @@ class SchemaCompiler:
             plan.fields[key] = self._field(schemas, f"{label}.{key}", inherited, required=key in flat.required)
         described = [schema for schema in flat.additional if isinstance(schema, dict)]
         if described:
-            plan.additional = self._field([(schema, flat.composite) for schema in described], f"{label}.*", inherited, required=False)
+            plan.additional = self._field(
+                [(schema, flat.composite) for schema in described], f"{label}.*", inherited, required=False
+            )
         elif True in flat.additional and inherited.categories:
-            plan.additional = Field(f"{label}.*", _SCALARS, inherited.categories, inherited.scopes, inherited.rule, free=True)
+            plan.additional = Field(
+                f"{label}.*", _SCALARS, inherited.categories, inherited.scopes, inherited.rule, free=True
+            )
         for key in flat.public_when:
             if key not in plan.fields:
                 self._report(label, f"x-public-when names {key!r}, which is not a property")
@@ -214,10 +240,17 @@ class SchemaCompiler:
             return
         choice = schema.get("discriminator")
         if isinstance(choice, dict) and isinstance(choice.get("propertyName"), str):
-            named = {a["$ref"].rsplit("/", 1)[-1]: a for a in alternatives if isinstance(a, dict) and isinstance(a.get("$ref"), str)}
+            named = {
+                a["$ref"].rsplit("/", 1)[-1]: a
+                for a in alternatives
+                if isinstance(a, dict) and isinstance(a.get("$ref"), str)
+            }
             if len(named) == len(alternatives):
                 mapping = choice.get("mapping") or {}
-                values = {value: {"$ref": ref} if ref.startswith("#") else named.get(ref, {}) for value, ref in mapping.items()}
+                values = {
+                    value: {"$ref": ref} if ref.startswith("#") else named.get(ref, {})
+                    for value, ref in mapping.items()
+                }
                 flat.discriminator = (choice["propertyName"], values or named)
                 flat.types |= {"object"}
                 return
@@ -250,7 +283,11 @@ class SchemaCompiler:
                 self._report(name, f"x-data-category {unknown[0]!r} is not in the fideslang taxonomy")
             else:
                 flat.categories.append(names)
-        elif union and not schema.keys() & {"properties", "items", "oneOf", "anyOf", "allOf", "$ref", "additionalProperties"} and not _is_null(schema):
+        elif (
+            union
+            and not schema.keys() & {"properties", "items", "oneOf", "anyOf", "allOf", "$ref", "additionalProperties"}
+            and not _is_null(schema)
+        ):
             flat.unclassified_alternative = True
         subject = schema.get("x-data-subject")
         if subject is not None:
@@ -275,7 +312,10 @@ class SchemaCompiler:
 
     def _subject(self, flat: Flat, pointer: Any, name: str) -> None:
         if not isinstance(pointer, str) or (pointer not in ("", KEY) and not pointer.startswith("/")):
-            self._report(name, f"x-data-subject {pointer!r}: must be a relative JSON Pointer, '' or '$key'; anyone it names counts as refused")
+            self._report(
+                name,
+                f"x-data-subject {pointer!r}: must be a relative JSON Pointer, '' or '$key'; anyone it names counts as refused",
+            )
             pointer = "/\x00unresolvable"  # a pointer that no body can satisfy: fail closed
         if pointer not in flat.subjects:
             flat.subjects.append(pointer)
@@ -301,7 +341,11 @@ def _mark(root: Field) -> None:
     while changed:
         changed = False
         for one in fields:
-            below = [child for plan in _objects(one) for child in (*plan.fields.values(), *([plan.additional] if plan.additional else []))]
+            below = [
+                child
+                for plan in _objects(one)
+                for child in (*plan.fields.values(), *([plan.additional] if plan.additional else []))
+            ]
             seeks = (
                 one.subject_self
                 or any(plan.opens or plan.subject_key for plan in _objects(one))
@@ -313,7 +357,8 @@ def _mark(root: Field) -> None:
     for plan in plans.values():
         plan.seeking = tuple((key, one) for key, one in plan.fields.items() if one.seeks)
         plan.flat = plan.additional is None and all(
-            one.object is None and one.item is None and one.variants is None and not one.free and not one.subject_self for one in plan.fields.values()
+            one.object is None and one.item is None and one.variants is None and not one.free and not one.subject_self
+            for one in plan.fields.values()
         )
         lone = len(plan.subjects) == 1 and len(plan.subjects[0]) == 1 and not plan.subject_key
         plan.simple_subject = plan.subjects[0][0] if lone else None
@@ -352,4 +397,6 @@ def _structured(schema: Any, resolve: Callable[[str], Any]) -> bool:
             schema = resolve(schema["$ref"])
         else:
             break
-    return isinstance(schema, dict) and bool(schema.keys() & {"properties", "items", "oneOf", "anyOf", "allOf", "additionalProperties"})
+    return isinstance(schema, dict) and bool(
+        schema.keys() & {"properties", "items", "oneOf", "anyOf", "allOf", "additionalProperties"}
+    )

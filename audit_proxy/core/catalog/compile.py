@@ -1,0 +1,265 @@
+"""An OpenAPI document, overlay applied, to a ``Catalog``.
+
+Invariants:
+
+- A document that cannot be compiled raises ``CatalogError``; what compiles but loses or endangers data is a finding.
+- An operation without ``security`` (its own or the document's) is satisfied by no token: empty rule sets refuse.
+"""
+
+from typing import Any
+
+from audit_proxy.core.catalog.model import (
+    NONE,
+    BodyPlan,
+    Catalog,
+    MediaPlan,
+    Operation,
+    Parameter,
+    ResponsePlan,
+)
+from audit_proxy.core.catalog.overlay import OverlayError, apply_overlay
+from audit_proxy.core.catalog.schema import SchemaCompiler
+
+METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+DIALECTS = ("problem", "graph", "mastodon", "x")
+
+
+class CatalogError(ValueError):
+    """The documents do not make a catalog. The text names the place."""
+
+
+def compile_catalog(
+    openapi: dict[str, Any],
+    overlay: dict[str, Any] | None,
+    *,
+    namespace: str,
+    hash: str,  # noqa: A002  (the field's name in records)
+    categories: frozenset[str],
+) -> Catalog:
+    """Compiles a platform. ``categories`` are the known fideslang keys. Raises CatalogError."""
+    findings: list[str] = []
+    document = openapi
+    if not str(openapi.get("openapi", "")).startswith(("3.0", "3.1")):
+        raise CatalogError("openapi: must be 3.0.x or 3.1.x")
+    if overlay is not None:
+        try:
+            document, findings = apply_overlay(openapi, overlay)
+        except OverlayError as error:
+            raise CatalogError(f"overlay: {error}") from error
+        findings = [f"overlay: {finding}" for finding in findings]
+    dialect = document.get("x-error-dialect", document.get("info", {}).get("x-error-dialect", "problem"))
+    if dialect not in DIALECTS:
+        raise CatalogError(f"x-error-dialect {dialect!r}: must be one of {', '.join(DIALECTS)}")
+    try:
+        compiler = _Compiler(document, categories, findings)
+        operations = compiler.operations()
+        implies = compiler.scope_implies()
+    except (KeyError, TypeError, AttributeError) as error:
+        raise CatalogError(f"the document is not valid OpenAPI: {type(error).__name__}: {error}") from error
+    if not operations:
+        raise CatalogError("paths: no operation is described")
+    return Catalog(hash, tuple(operations), namespace, implies, dialect, tuple(dict.fromkeys(findings)))
+
+
+class _Compiler:
+    def __init__(self, document: dict[str, Any], categories: frozenset[str], findings: list[str]) -> None:
+        self._document = document
+        self._findings = findings
+        self._categories = categories
+        self._where = ""
+        self._schemas = SchemaCompiler(self._resolve, categories, self._report)
+
+    def _report(self, place: str, text: str) -> None:
+        self._findings.append(f"{self._where}: {place}: {text}" if self._where else f"{place}: {text}")
+
+    def _resolve(self, reference: str) -> Any:
+        if not reference.startswith("#/"):
+            return None
+        at: Any = self._document
+        for part in reference[2:].split("/"):
+            key = part.replace("~1", "/").replace("~0", "~")
+            if isinstance(at, dict) and key in at:
+                at = at[key]
+            elif isinstance(at, list) and key.isdigit() and int(key) < len(at):
+                at = at[int(key)]
+            else:
+                return None
+        return at
+
+    def _deref(self, value: Any) -> Any:
+        for _ in range(16):
+            if not isinstance(value, dict) or not isinstance(value.get("$ref"), str):
+                return value
+            resolved = self._resolve(value["$ref"])
+            if resolved is None:
+                raise CatalogError(f"{self._where}: $ref {value['$ref']} cannot be resolved")
+            value = {**resolved, **{key: one for key, one in value.items() if key != "$ref"}}
+        raise CatalogError(f"{self._where}: $ref refers to itself")
+
+    def operations(self) -> list[Operation]:
+        found: list[Operation] = []
+        ids: set[str] = set()
+        for route, raw in self._document.get("paths", {}).items():
+            self._where = route
+            item = self._deref(raw)
+            for method in METHODS:
+                if method not in item:
+                    continue
+                self._where = f"{method.upper()} {route}"
+                operation = self._operation(route, method, item[method], item.get("parameters") or [])
+                if operation.id in ids:
+                    raise CatalogError(f"{self._where}: operationId {operation.id!r} is used twice")
+                ids.add(operation.id)
+                found.append(operation)
+        self._where = ""
+        return found
+
+    def _operation(self, route: str, method: str, raw: dict[str, Any], shared: list[Any]) -> Operation:
+        name = raw.get("operationId") or f"{method} {route}"
+        unjudged = raw.get("x-data-category") == "none"
+        requirements, anonymous = self._security(raw)
+        responses = {
+            str(status).upper() if str(status) != "default" else "default": self._response(
+                self._deref(answer), name, unjudged=unjudged
+            )
+            for status, answer in raw.get("responses", {}).items()
+        }
+        if not requirements and not unjudged:
+            self._report(
+                name, "no security is described: every request is refused (security: [] permits anonymous ones)"
+            )
+        parameters: dict[tuple[str, str], Parameter] = {}
+        fields_parameter = raw.get("x-fields-parameter")
+        for one in [*shared, *(raw.get("parameters") or [])]:
+            parameter = self._parameter(self._deref(one), fields_parameter)
+            parameters[parameter.place, parameter.name] = parameter
+        if fields_parameter is not None and ("query", fields_parameter) not in parameters:
+            self._report(name, f"x-fields-parameter names {fields_parameter!r}, which is not a query parameter")
+        path_names = tuple(part[1:-1] for part in route.split("/") if part.startswith("{") and part.endswith("}"))
+        if route.count("{") != len(path_names) or not route.startswith("/"):
+            raise CatalogError(f"{self._where}: a path parameter must be a whole segment")
+        for path_name in path_names:
+            parameters.setdefault(("path", path_name), Parameter(path_name, "path", required=True))
+        return Operation(
+            id=name,
+            method=method.upper(),
+            route=route,
+            requirements=requirements,
+            anonymous=anonymous,
+            unjudged=unjudged,
+            parameters=parameters,
+            path_names=path_names,
+            responses=responses,
+            body=self._body(raw, unjudged=unjudged),
+            fields_parameter=fields_parameter,
+        )
+
+    def _security(self, raw: dict[str, Any]) -> tuple[tuple[frozenset[str], ...], bool]:
+        security = raw.get("security", self._document.get("security"))
+        if security is None:
+            return (), False
+        if security == []:
+            return (frozenset(),), True
+        alternatives = [frozenset(scope for scopes in one.values() for scope in scopes) for one in security]
+        return tuple(dict.fromkeys(alternatives)), any(one == {} for one in security)
+
+    def _response(self, answer: dict[str, Any], name: str, *, unjudged: bool) -> ResponsePlan:
+        headers = set()
+        for header, raw in (answer.get("headers") or {}).items():
+            described = self._deref(raw)
+            if (
+                described.get("x-data-category") or self._deref(described.get("schema") or {}).get("x-data-category")
+            ) == "none":
+                headers.add(header.lower())
+        media: dict[str, MediaPlan] = {}
+        for kind, raw in (answer.get("content") or {}).items():
+            if unjudged:
+                continue
+            schema = raw.get("schema")
+            if schema is None:
+                self._report(name, f"{kind}: no schema, so nothing of it can leave")
+                schema = {}
+            own = {key: value for key, value in raw.items() if key.startswith("x-data-")}
+            plan = self._schemas.root({"allOf": [schema, own]} if own else schema, name)
+            lowered = kind.lower().strip()
+            media[lowered] = MediaPlan(plan, lines="ndjson" in lowered or "jsonl" in lowered or "json-seq" in lowered)
+        return ResponsePlan(media, frozenset(headers), empty=not answer.get("content"))
+
+    def _parameter(self, raw: dict[str, Any], fields_parameter: str | None) -> Parameter:
+        schema = self._deref(raw.get("schema") or {})
+        place = raw["in"]
+        return self._described(
+            raw["name"],
+            place,
+            {**schema, **{k: v for k, v in raw.items() if k.startswith("x-")}},
+            required=bool(raw.get("required")),
+            selector=place == "query" and raw["name"] == fields_parameter,
+        )
+
+    def _described(
+        self, name: str, place: Any, schema: dict[str, Any], *, required: bool, selector: bool = False
+    ) -> Parameter:
+        declared = schema.get("type")
+        types = frozenset([declared] if isinstance(declared, str) else declared or ())
+        items = self._deref(schema.get("items") or {}) if "array" in types else {}
+        enum = items.get("enum") or schema.get("enum") or ()
+        category = schema.get("x-data-category", "none")
+        found = tuple(category) if isinstance(category, list) else (category,)
+        for one in found:
+            if one != "none" and one not in self._categories:
+                self._report(name, f"x-data-category {one!r} is not in the fideslang taxonomy")
+        if found != NONE and not schema.get("x-required-scopes") and schema.get("x-data-subject") is None:
+            self._report(
+                name,
+                "asking by a personal field needs x-required-scopes, or every match's consent is the operation's alone",
+            )
+        return Parameter(
+            name=name,
+            place=place,
+            required=required,
+            types=frozenset(
+                t for t in ([items["type"]] if "array" in types and isinstance(items.get("type"), str) else types)
+            ),
+            enum=frozenset(str(value).lower() if isinstance(value, bool) else str(value) for value in enum),
+            pattern=items.get("pattern") or schema.get("pattern"),
+            categories=found,
+            scopes=frozenset(schema.get("x-required-scopes") or ()),
+            names_person=schema.get("x-data-subject") is not None,
+            fields_selector=selector,
+            many="array" in types,
+        )
+
+    def _body(self, raw: dict[str, Any], *, unjudged: bool) -> BodyPlan | None:
+        described = self._deref(raw.get("requestBody")) if raw.get("requestBody") else None
+        if described is None or unjudged:
+            return None
+        parameters: dict[str, Parameter] = {}
+        free = False
+        for content in (described.get("content") or {}).values():
+            schema = self._deref(content.get("schema") or {})
+            parts = [schema, *(self._deref(part) for part in schema.get("allOf") or ())]
+            for part in parts:
+                for name, one in (part.get("properties") or {}).items():
+                    parameters[name] = self._described(
+                        name, "body", self._deref(one), required=name in (part.get("required") or ())
+                    )
+                free = free or part.get("additionalProperties") is True
+        media = frozenset(kind.lower() for kind in described.get("content") or {})
+        return BodyPlan(media, parameters, open=free, required=bool(described.get("required")))
+
+    def scope_implies(self) -> dict[str, frozenset[str]]:
+        direct: dict[str, set[str]] = {}
+        for scheme in (self._document.get("components", {}).get("securitySchemes") or {}).values():
+            for scope, implied in (self._deref(scheme).get("x-scope-implies") or {}).items():
+                direct.setdefault(scope, set()).update([implied] if isinstance(implied, str) else implied)
+        closure: dict[str, frozenset[str]] = {}
+        for scope in direct:
+            seen: set[str] = set()
+            todo = [scope]
+            while todo:
+                for implied in direct.get(todo.pop(), ()):
+                    if implied not in seen:
+                        seen.add(implied)
+                        todo.append(implied)
+            closure[scope] = frozenset(seen)
+        return closure

@@ -1,0 +1,205 @@
+"""What a request asks with: path, query and body parameters judged against the operation's description.
+
+Invariants:
+
+- A parameter that no operation describes is refused; so is one given twice that is not an array.
+- Asking by a personal field demands that field's scopes, of the token and of every match.
+- What is forwarded is rebuilt from the parse that was judged, never the bytes as they came.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from audit_proxy.core.catalog.fields import parse_fields, select
+from audit_proxy.core.catalog.matcher import Match
+from audit_proxy.core.catalog.model import BodyPlan, Field, Operation, Parameter
+from audit_proxy.core.catalog.target import Target, encode_query, parse_query
+from audit_proxy.core.errors import Reason, Refusal
+
+_decoder = msgspec.json.Decoder()
+_INTEGER = re.compile(r"-?[0-9]{1,40}\Z")
+_NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?\Z")
+JSON_TYPES: dict[str, type | tuple[type, ...]] = {
+    "string": str,
+    "integer": int,
+    "number": (int, float),
+    "boolean": bool,
+    "null": type(None),
+    "object": dict,
+    "array": list,
+}
+
+
+@dataclass(slots=True)
+class Asked:
+    """What a request's parameters demand. ``people`` are raw ids that path and query name."""
+
+    scopes: set[str] = field(default_factory=set)  # of the token, and of every match
+    token_scopes: set[str] = field(default_factory=set)  # of the token alone (a fields selector's)
+    people: list[str] = field(default_factory=list)
+    path_people: list[str] = field(default_factory=list)
+    body: bytes | None = None  # the body to forward, where it was judged
+
+
+def judge_parameters(match: Match, target: Target, content_type: str, body: bytes) -> Asked | Refusal:
+    """Judges all parameters of a request. ``body`` is the whole body, b"" where there is none."""
+    operation = match.operation
+    asked = Asked()
+    for name, value in zip(operation.path_names, match.path_values, strict=True):
+        parameter = operation.parameters["path", name]
+        refused = _value(parameter, value)
+        if refused is not None:
+            return refused
+        if parameter.names_person:
+            asked.path_people.append(value)
+        _demand(parameter, value, asked)
+    refused = _query(operation, target, asked)
+    if refused is not None:
+        return refused
+    return _body(operation.body, content_type, body, asked)
+
+
+def _demand(parameter: Parameter, value: str, asked: Asked) -> None:
+    asked.scopes |= parameter.scopes
+    if parameter.names_person:
+        asked.people.append(value)
+
+
+def _query(operation: Operation, target: Target, asked: Asked) -> Refusal | None:
+    seen: set[str] = set()
+    for name, value in target.query:
+        parameter = operation.parameters.get(("query", name))
+        if parameter is None:
+            return Refusal(Reason.parameter_not_described, "the operation describes no query parameter of this name")
+        if name in seen and not parameter.many:
+            return Refusal(Reason.parameter_invalid, f"query parameter {name!r} is given twice")
+        seen.add(name)
+        if parameter.fields_selector:
+            refused = _selector(operation, value, asked)
+            if refused is not None:
+                return refused
+            continue
+        for one in value.split(",") if parameter.many else (value,):
+            refused = _value(parameter, one)
+            if refused is not None:
+                return refused
+            _demand(parameter, one, asked)
+    for (place, name), parameter in operation.parameters.items():
+        if place == "query" and parameter.required and name not in seen:
+            return Refusal(Reason.parameter_invalid, f"query parameter {name!r} is required")
+    return None
+
+
+def _selector(operation: Operation, value: str, asked: Asked) -> Refusal | None:
+    tree = parse_fields(value)
+    if tree is None:
+        return Refusal(Reason.parameter_invalid, "the fields selector cannot be parsed")
+    root = _success(operation)
+    if root is None:
+        return Refusal(Reason.field_not_described, "the operation describes no answer to select from")
+    selection = select(root, tree)
+    if selection.unknown:
+        return Refusal(Reason.field_not_described, f"{len(selection.unknown)} selected field(s) are not described")
+    asked.token_scopes |= selection.scopes
+    return None
+
+
+def _success(operation: Operation) -> Field | None:
+    for status in ("200", "2XX", "201", "default"):
+        plan = operation.responses.get(status)
+        if plan is not None:
+            for media in plan.media.values():
+                return media.field
+    return None
+
+
+def _value(parameter: Parameter, value: str) -> Refusal | None:
+    types = parameter.types
+    good = (
+        not types
+        or "string" in types
+        or ("integer" in types and _INTEGER.match(value) is not None)
+        or ("number" in types and _NUMBER.match(value) is not None)
+        or ("boolean" in types and value in ("true", "false"))
+    )
+    if not good:
+        return Refusal(
+            Reason.parameter_invalid, f"parameter {parameter.name!r} must be of type {' or '.join(sorted(types))}"
+        )
+    if parameter.enum and value not in parameter.enum:
+        return Refusal(Reason.parameter_invalid, f"parameter {parameter.name!r} has a value that is not described")
+    if parameter.pattern is not None and re.search(parameter.pattern, value) is None:
+        return Refusal(Reason.parameter_invalid, f"parameter {parameter.name!r} does not match its pattern")
+    return None
+
+
+def _body(plan: BodyPlan | None, content_type: str, body: bytes, asked: Asked) -> Asked | Refusal:
+    if not body:
+        if plan is not None and plan.required:
+            return Refusal(Reason.parameter_invalid, "a request body is required")
+        asked.body = b""
+        return asked
+    if plan is None:
+        return Refusal(Reason.parameter_not_described, "the operation describes no request body")
+    media, _, options = content_type.partition(";")
+    media = media.strip().lower()
+    if media not in plan.media or "charset" in options.lower() and "utf-8" not in options.lower():
+        return Refusal(Reason.request_not_inspectable, "the request body's media type is not described")
+    if media == "application/x-www-form-urlencoded":
+        return _form(plan, body, asked)
+    if media == "application/json" or media.endswith("+json"):
+        return _json(plan, body, asked)
+    return Refusal(Reason.request_not_inspectable, "a request body of this media type cannot be inspected")
+
+
+def _json(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
+    try:
+        value: Any = _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Refusal(Reason.request_not_inspectable, "the request body is not valid JSON")
+    if not isinstance(value, dict):
+        return Refusal(Reason.request_not_inspectable, "the request body must be a JSON object")
+    for name, one in value.items():
+        parameter = plan.parameters.get(name)
+        if parameter is None:
+            if plan.open:
+                continue
+            return Refusal(Reason.parameter_not_described, "the operation describes no body property of this name")
+        if parameter.types and not parameter.many and not any(_is(one, kind) for kind in parameter.types):
+            return Refusal(Reason.parameter_invalid, f"body property {name!r} has a type that is not described")
+        asked.scopes |= parameter.scopes
+        if parameter.names_person and isinstance(one, str | int) and not isinstance(one, bool):
+            asked.people.append(str(one))
+    asked.body = msgspec.json.encode(value)
+    return asked
+
+
+def _is(value: Any, kind: str) -> bool:
+    expected = JSON_TYPES.get(kind)
+    return expected is not None and isinstance(value, expected) and (kind == "boolean" or not isinstance(value, bool))
+
+
+def _form(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
+    try:
+        pairs = parse_query(body.decode("ascii"))
+    except UnicodeDecodeError:
+        return Refusal(Reason.request_not_inspectable, "the form body is not percent-encoded")
+    if isinstance(pairs, Refusal):
+        return pairs
+    seen: set[str] = set()
+    for name, value in pairs:
+        parameter = plan.parameters.get(name)
+        if parameter is None:
+            return Refusal(Reason.parameter_not_described, "the operation describes no form field of this name")
+        if name in seen and not parameter.many:
+            return Refusal(Reason.parameter_invalid, f"form field {name!r} is given twice")
+        seen.add(name)
+        refused = _value(parameter, value)
+        if refused is not None:
+            return refused
+        _demand(parameter, value, asked)
+    asked.body = encode_query(pairs).encode()
+    return asked

@@ -1,0 +1,117 @@
+"""A request target in its one normal form, or a refusal.
+
+Invariants:
+
+- What is judged is what the upstream gets: ``Target.text`` is rebuilt from the decoded parts, never copied.
+- Anything that two servers could read differently has no single normal form and is refused: dot segments, empty
+  segments, encoded slashes, backslashes, ``;`` parameters, control characters, a percent sign that survives decoding,
+  invalid UTF-8, and text that Unicode normalisation (NFKC) would change.
+- Origin form only (RFC 9112 section 3.2.1).
+
+Sources: RFC 3986 sections 2.1, 3.3, 6.2.2; RFC 9112 section 3.2; the WHATWG form-urlencoded parser for queries.
+"""
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from urllib.parse import quote
+
+from audit_proxy.core.errors import Reason, Refusal
+
+_PLAIN_PATH = re.compile(r"(?:/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+/?\Z|/\Z")
+_PLAIN_VALUE = re.compile(r"[A-Za-z0-9._~-]*\Z")
+_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+_PATH_BAD = re.compile(r"[\x00-\x20\x7f\\;/?#%]")  # in a decoded segment
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_PATH_SAFE = "-._~!$&'()*+,=:@"  # RFC 3986 pchar without ';'
+_QUERY_SAFE = "-._~!$'()*,:@/"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """``segments`` decoded; ``query`` pairs decoded, in order; ``text`` what is sent upstream."""
+
+    segments: tuple[str, ...]
+    query: tuple[tuple[str, str], ...]
+    text: str
+
+
+def _refuse(detail: str, reason: Reason = Reason.path_not_normal) -> Refusal:
+    return Refusal(reason, detail)
+
+
+def parse_target(raw: str) -> Target | Refusal:
+    """The target in normal form. ``raw`` as it stood in the request line."""
+    if not raw.startswith("/"):
+        return _refuse("the request target must begin with '/' (origin form)")
+    path, mark, query_text = raw.partition("?")
+    if _PLAIN_PATH.match(path) is not None:
+        segments: tuple[str, ...] = tuple(path[1:].split("/"))
+        normal = path
+    else:
+        decoded: list[str] = []
+        for part in path[1:].split("/"):
+            segment = _segment(part)
+            if isinstance(segment, Refusal):
+                return segment
+            decoded.append(segment)
+        if "" in decoded[:-1]:
+            return _refuse("the path has an empty segment ('//')")
+        segments = tuple(decoded)
+        normal = "/" + "/".join(quote(part, safe=_PATH_SAFE) for part in segments)
+    if not mark:
+        return Target(segments, (), normal)
+    query = parse_query(query_text)
+    if isinstance(query, Refusal):
+        return query
+    if not query:
+        return Target(segments, (), normal)
+    return Target(segments, query, f"{normal}?{encode_query(query)}")
+
+
+def encode_query(query: tuple[tuple[str, str], ...]) -> str:
+    """Pairs as a query string: everything but unreserved and a few harmless characters percent-encoded."""
+    return "&".join(f"{_encode(name)}={_encode(value)}" for name, value in query)
+
+
+def _encode(text: str) -> str:
+    return text if _PLAIN_VALUE.match(text) is not None else quote(text, safe=_QUERY_SAFE)
+
+
+def _segment(part: str) -> str | Refusal:
+    text = _decode(part)
+    if text is None:
+        return _refuse("the path has an invalid percent-encoding or is not UTF-8")
+    if text in (".", "..") or text.rstrip(" .") == "" != text:
+        return _refuse("the path has a dot segment")
+    if _PATH_BAD.search(text) is not None:
+        return _refuse("the path has a control character, space, backslash, ';', or an encoded '/', '?', '#' or '%'")
+    if not text.isascii() and unicodedata.normalize("NFKC", text) != text:
+        return _refuse("the path has text that Unicode normalisation would change")
+    return text
+
+
+def _decode(part: str) -> str | None:
+    if _ESCAPE.search(part) is not None:
+        return None
+    raw = re.sub(rb"%([0-9A-Fa-f]{2})", lambda m: bytes([int(m[1], 16)]), part.encode("utf-8", "surrogateescape"))
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def parse_query(text: str) -> tuple[tuple[str, str], ...] | Refusal:
+    """Form-encoded pairs, decoded, in order; empty pieces are skipped."""
+    pairs: list[tuple[str, str]] = []
+    for piece in text.split("&"):
+        if not piece:
+            continue
+        name, _, value = piece.partition("=")
+        plain_name, plain_value = _decode(name.replace("+", " ")), _decode(value.replace("+", " "))
+        if plain_name is None or plain_value is None:
+            return _refuse("the query has an invalid percent-encoding or is not UTF-8", Reason.query_not_normal)
+        if _CONTROL.search(plain_name) is not None or _CONTROL.search(plain_value) is not None or "#" in piece:
+            return _refuse("the query has a control character or '#'", Reason.query_not_normal)
+        pairs.append((plain_name, plain_value))
+    return tuple(pairs)
