@@ -10,6 +10,7 @@ from typing import Protocol
 from audit_proxy.core.consent import Standing
 from audit_proxy.core.errors import Refusal
 from audit_proxy.core.identity import Identity
+from audit_proxy.core.jose import KeySet
 from audit_proxy.core.policy import App
 
 
@@ -18,6 +19,15 @@ class TokenResolver(Protocol):
 
     async def resolve(self, token: str, now: float) -> Identity | Refusal:
         """The token's identity, or why it is refused. ``now`` in seconds since the epoch. Raises nothing of its own."""
+        ...
+
+
+class IssuerKeys(Protocol):
+    """The keys that verify one issuer's tokens."""
+
+    @property
+    def current(self) -> KeySet | None:
+        """The set in force, or None while there is none (``keys_unavailable``). The same object until keys change."""
         ...
 
 
