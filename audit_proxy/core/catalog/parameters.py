@@ -146,7 +146,7 @@ def _body(plan: BodyPlan | None, content_type: str, body: bytes, asked: Asked) -
         return Refusal(Reason.parameter_not_described, "the operation describes no request body")
     media, _, options = content_type.partition(";")
     media = media.strip().lower()
-    if media not in plan.media or "charset" in options.lower() and "utf-8" not in options.lower():
+    if media not in plan.media or ("charset" in options.lower() and "utf-8" not in options.lower()):
         return Refusal(Reason.request_not_inspectable, "the request body's media type is not described")
     if media == "application/x-www-form-urlencoded":
         return _form(plan, body, asked)

@@ -24,7 +24,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (),
     "array": (),
 }
-_SCALARS = frozenset({str, int, float, bool, type(None)})
+_SCALARS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 _EXTENSIONS = frozenset(
     {
         "x-data-subject",
@@ -158,10 +158,10 @@ class SchemaCompiler:
         label = flat.component or name
         shared = (flat.component, inherited) if flat.component is not None else None
         if shared is not None and shared in self._plans:
-            return self._plans[shared]  # type: ignore[index]  # the key's first half is not None here
+            return self._plans[shared]
         plan = ObjectPlan(name=label, rule=inherited.rule, public_when=tuple(sorted(flat.public_when.items())))
         if shared is not None:
-            self._plans[shared] = plan  # type: ignore[index]  # before its fields, so that recursion ends here
+            self._plans[shared] = plan  # before its fields, so that recursion ends here
         plan.subjects = tuple(_pointer(text) for text in flat.subjects if text not in (KEY, ""))
         plan.subject_key = KEY in flat.subjects
         for key, schemas in flat.properties.items():
@@ -374,7 +374,9 @@ def _objects(one: Field) -> list[ObjectPlan]:
 def _scalars(types: set[str]) -> frozenset[type]:
     if not types:
         return _SCALARS
-    return frozenset({type(None), *(python for name in types for python in _TYPES.get(name, ()))})
+    found: set[type] = {type(None)}
+    found.update(python for name in types for python in _TYPES.get(name, ()))
+    return frozenset(found)
 
 
 def _pointer(text: str) -> Pointer:

@@ -1,0 +1,138 @@
+"""Who is in a body: parse it, and find the ids of everyone its plan names.
+
+Invariants:
+
+- Parse or refuse: a body that is not exactly one JSON value (or one a line for NDJSON) in UTF-8 is refused, as is one
+  nested deeper than the limit. Integers stay exact; a float that binary64 cannot hold is refused.
+- What is later sent is encoded from this very parse, so no disagreement between parsers can carry data past it.
+- Only a string or an integer is an id; ``True`` and ``1.0`` are not, although Python finds them equal to ``1``.
+"""
+
+from typing import Any
+
+import msgspec
+
+from audit_proxy.core.catalog.model import Field, ObjectPlan, Pointer
+from audit_proxy.core.identity import SUBJECT_ID_MAX
+
+RawId = str | int
+
+_decoder = msgspec.json.Decoder()
+_encoder = msgspec.json.Encoder()
+
+
+class NotInspectable(Exception):  # noqa: N818  (a verdict on the body, turned into a refusal by review)
+    """The body cannot be parsed or is nested too deeply. The text never quotes the body."""
+
+
+def parse(body: bytes, *, lines: bool = False) -> Any:
+    """The JSON value of a body; for NDJSON a list of the lines' values. Raises NotInspectable."""
+    try:
+        if lines:
+            return [_decoder.decode(line) for line in body.split(b"\n") if line.strip(b" \t\r")]
+        return _decoder.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise NotInspectable("the body is not valid JSON in UTF-8") from error
+
+
+def render(value: Any, *, lines: bool = False) -> bytes:
+    """The bytes to send for a parsed and redacted value."""
+    if lines:
+        return b"".join(_encoder.encode(one) + b"\n" for one in value)
+    return _encoder.encode(value)
+
+
+def find_subjects(plan: Field, value: Any, max_depth: int) -> set[RawId]:
+    """The raw ids of everyone the plan names in a parsed body. Raises NotInspectable past ``max_depth`` containers."""
+    found: set[RawId] = set()
+    _find(plan, value, found, max_depth)
+    return found
+
+
+def _find(place: Field, value: Any, found: set[RawId], depth: int) -> None:
+    kind = value.__class__
+    if kind is dict:
+        if depth <= 0:
+            raise NotInspectable("the body is nested too deeply")
+        plan = object_plan(place, value)
+        if plan is not None:
+            _find_object(plan, value, found, depth)
+    elif kind is list:
+        if depth <= 0:
+            raise NotInspectable("the body is nested too deeply")
+        item = place.item
+        if item is None or not item.seeks:
+            return
+        plan = item.object
+        if plan is not None and plan.simple_subject is not None and not plan.seeking:
+            key = plan.simple_subject
+            for one in value:
+                if one.__class__ is dict:
+                    raw = one.get(key)
+                    if raw.__class__ is str or raw.__class__ is int:
+                        found.add(raw)
+                    elif raw.__class__ is list:
+                        found.update(filter(is_id, raw))
+            return
+        for one in value:
+            _find(item, one, found, depth - 1)
+    elif place.subject_self and is_id(value):
+        found.add(value)
+
+
+def _find_object(plan: ObjectPlan, value: dict[str, Any], found: set[RawId], depth: int) -> None:
+    for pointer in plan.subjects:
+        found.update(one for one in resolve(value, pointer) if is_id(one))
+    for key, place in plan.seeking:
+        inner = value.get(key)
+        if inner is not None:
+            _find(place, inner, found, depth - 1)
+    additional = plan.additional
+    if additional is not None and (additional.seeks or plan.subject_key):
+        for key, inner in value.items():
+            if key not in plan.fields:
+                if plan.subject_key:
+                    found.add(key)
+                _find(additional, inner, found, depth - 1)
+
+
+def object_plan(place: Field, value: dict[str, Any]) -> ObjectPlan | None:
+    """The plan of an object at a place: the one its discriminator names, where there is one."""
+    if place.variants is None:
+        return place.object
+    tag, choices = place.variants
+    chosen = value.get(tag)
+    return choices.get(chosen) if chosen.__class__ is str else None
+
+
+def is_id(value: Any) -> bool:
+    """Whether a value can be a canonical id at all."""
+    kind = value.__class__
+    return kind is int or (kind is str and 0 < len(value) <= SUBJECT_ID_MAX)
+
+
+def resolve(value: Any, pointer: Pointer) -> list[Any]:
+    """All values a relative JSON Pointer (RFC 6901) reaches; a token that meets an array and is no index goes through
+    every element. A place that does not exist gives ``[None]``: someone is meant, and not resolvable.
+    """
+    at = [value]
+    for token in pointer:
+        following: list[Any] = []
+        for one in at:
+            if one.__class__ is dict:
+                following.append(one.get(token))
+            elif one.__class__ is list:
+                if token.isdigit():
+                    following.append(one[int(token)] if int(token) < len(one) else None)
+                else:
+                    following.extend(element.get(token) if element.__class__ is dict else None for element in one)
+            else:
+                following.append(None)
+        at = following
+    spread: list[Any] = []
+    for one in at:
+        if one.__class__ is list:
+            spread.extend(one)
+        else:
+            spread.append(one)
+    return spread

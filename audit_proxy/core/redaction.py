@@ -1,0 +1,533 @@
+"""What may leave of an inspected body, and exactly what did.
+
+Invariants:
+
+- A value leaves only where its plan describes its place and type, its category is known, and everyone it is about
+  permits it with the scopes it needs (or the content is public). Everything else is withheld.
+- Nobody's id resolves to nothing: a subject context without a resolvable id is a third party without a grant.
+- ``disclosed`` lists exactly the personal fields that stand in the result; a result redacted again loses nothing more.
+- A refused person's object goes as a whole (policy ``drop``), with everything inside it.
+- Order and numbers stay; withheld list members leave no gap.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from audit_proxy.core.catalog.model import ConsentRule, Field, ObjectPlan
+from audit_proxy.core.consent import Permission
+from audit_proxy.core.errors import Consent
+from audit_proxy.core.inspection import NotInspectable, RawId, is_id, object_plan, resolve
+from audit_proxy.core.policy import RefusedThirdParty, Unclassified
+
+Notes = dict[tuple[Any, ...], list[tuple[RawId, ...]]]
+"""(Table, *keys) or (Field, ground) -> the people of each object where those keys stood."""
+GONE: Any = object()  # what stands for a value that is dropped
+_CONTAINERS = (dict, list)
+_NULL: frozenset[type] = frozenset({type(None)})  # a container that is null says nothing of anyone
+NOT_DESCRIBED: tuple[str, ...] = ("unclassified",)
+
+
+@dataclass(slots=True, eq=False)
+class Context:
+    """What holds for the fields about one set of people: the scopes in force, and on what ground."""
+
+    subjects: tuple[RawId, ...]  # empty: about nobody, or about people who cannot be resolved
+    scopes: frozenset[str] | None  # None: refused
+    ground: Consent
+    public: bool = False
+    tables: "dict[ObjectPlan, Table]" = field(default_factory=dict)  # shared by contexts with the same verdicts
+
+
+Named = tuple[Consent, tuple[str, ...], tuple[str, ...]]  # ground, catalog paths, categories
+
+
+@dataclass(slots=True, eq=False)
+class Table:
+    """One object plan under one set of verdicts: which scalars pass as they are, and on what ground each field stands."""
+
+    plan: ObjectPlan
+    passing: dict[str, frozenset[type]]
+    dropping: dict[str, frozenset[type]]  # classified scalars that are withheld by leaving them out
+    grounds: Mapping[str, Consent]
+    otherwise: Consent = Consent.unclassified  # the ground of keys that no property describes
+    named: dict[tuple[str, ...], list[Named]] = field(default_factory=dict)  # keys that stood together -> what they are
+
+    def names(self, keys: tuple[str, ...]) -> list[Named]:
+        """The personal fields among an object's keys, by ground."""
+        found = self.named.get(keys)
+        if found is None:
+            if len(self.named) >= MAX_NAMED:
+                self.named.clear()
+            found = self.named[keys] = self._names(keys)
+        return found
+
+    def _names(self, keys: tuple[str, ...]) -> list[Named]:
+        by_ground: dict[Consent, tuple[set[str], set[str]]] = {}
+        for key in keys:
+            place = self.plan.fields.get(key)
+            ground = self.grounds.get(key, self.otherwise)
+            if place is None:
+                name, categories = f"{self.plan.name}.?", NOT_DESCRIBED
+            elif place.object is not None or place.item is not None or place.variants is not None:
+                continue  # what is inside has its own notes
+            elif place.personal or ground in (Consent.scope_missing, Consent.aggregate):
+                name, categories = place.name, place.categories or NOT_DESCRIBED
+            else:
+                continue
+            fields, kinds = by_ground.setdefault(ground, (set(), set()))
+            fields.add(name)
+            kinds.update(categories)
+        return [(ground, tuple(sorted(fields)), tuple(sorted(kinds))) for ground, (fields, kinds) in by_ground.items()]
+
+
+TableCache = dict[tuple[Any, ...], dict[ObjectPlan, Table]]
+"""Compiled verdict tables, kept between requests: a pure function of plan and verdict key, never of a person."""
+MAX_TABLES = 1024
+MAX_NAMED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Fields disclosed or withheld about people, on one ground. ``subjects`` are raw ids; () for nobody resolvable."""
+
+    fields: tuple[str, ...]
+    categories: tuple[str, ...]
+    ground: Consent
+    subjects: tuple[RawId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """``value`` is GONE when the root itself was refused."""
+
+    value: Any
+    disclosed: tuple[Group, ...]
+    withheld: tuple[Group, ...]
+    unclassified: int  # values withheld or passed because nothing classifies them
+
+
+class Redactor:
+    """One body's redaction. ``permissions`` maps raw ids to what each person permits; unknown ids are refused."""
+
+    def __init__(
+        self,
+        permissions: Mapping[RawId, Permission],
+        *,
+        available: frozenset[str],
+        satisfied: Callable[[frozenset[str]], bool],
+        public_ok: bool = True,
+        holder_permits: bool = True,
+        everyone_refused: Consent | None = None,
+        refused_third_party: RefusedThirdParty = RefusedThirdParty.drop,
+        unclassified: Unclassified = Unclassified.drop,
+        unresolved: Consent = Consent.subject_unresolved,
+        max_depth: int = 64,
+        cache: TableCache | None = None,
+    ) -> None:
+        """``available``: approved scopes in the token. ``satisfied(scopes)``: whether scopes meet what the operation
+        and the request's parameters need. ``everyone_refused``: a person whom the request names in its path refuses,
+        so nothing but public content may leave.
+        """
+        self._permissions = permissions
+        self._available = available
+        self._satisfied = satisfied
+        self._public_ok = public_ok
+        self._holder_permits = holder_permits
+        self._everyone_refused = everyone_refused
+        self._minimal = refused_third_party is RefusedThirdParty.minimal
+        self._pass_unclassified = unclassified is Unclassified.unsafe_pass
+        self._unresolved = unresolved
+        self._max_depth = max_depth
+        self._nobody = Context((), None, unresolved)
+        self._contexts: dict[tuple[RawId, ...], Context] = {}
+        self._models: dict[int, Context] = {}  # id(permission) -> the context it makes, without people
+        self._cache: TableCache = {} if cache is None else cache
+        self._verdict_key = (available, public_ok, holder_permits, self._pass_unclassified)
+        self._disclosed: Notes = {}
+        self._withheld: Notes = {}
+        self._unclassified = 0
+
+    def redact(self, plan: Field, value: Any) -> Redacted:
+        """Redacts a parsed body. The value handed in may be changed; use only the one handed back."""
+        result = self._value(plan, value, self._nobody, self._max_depth)
+        return Redacted(result, self._groups(self._disclosed), self._groups(self._withheld), self._unclassified)
+
+    # -- contexts ----------------------------------------------------------------------------------------------------
+
+    def _context(self, ids: tuple[Any, ...]) -> Context:
+        """The context of an object about these people: all of them must permit."""
+        for raw in ids:
+            if not is_id(raw):
+                return self._nobody
+        if len(ids) == 1:
+            model = self._model(self._permissions.get(ids[0]))
+            return Context(ids, model.scopes, model.ground, tables=model.tables)
+        found = self._contexts.get(ids)
+        if found is None:
+            found = self._contexts[ids] = self._combine(ids)
+        return found
+
+    def _model(self, permission: Permission | None) -> Context:
+        """The context that one person's permission makes. Permissions live as long as the redactor, so their identity
+        names them.
+        """
+        model = self._models.get(id(permission))
+        if model is None:
+            model = self._models[id(permission)] = self._share(Context((), *self._joined([permission])))
+        return model
+
+    def _combine(self, ids: tuple[RawId, ...]) -> Context:
+        people = tuple(dict.fromkeys(ids))
+        return self._share(Context(people, *self._joined([self._permissions.get(raw) for raw in people])))
+
+    def _joined(self, permissions: list[Permission | None]) -> tuple[frozenset[str] | None, Consent]:
+        """The scopes that all of these people permit, or why there are none."""
+        if not permissions:
+            return None, self._unresolved
+        scopes = self._available
+        ground = Consent.token
+        for permission in permissions:
+            if permission is None:
+                return None, Consent.no_grant
+            if permission.scopes is None:
+                return None, permission.ground
+            if not self._satisfied(permission.scopes):
+                return None, Consent.grant_scope
+            scopes &= permission.scopes
+            if permission.ground is not Consent.token:
+                ground = permission.ground
+        if self._everyone_refused is not None:
+            return None, self._everyone_refused
+        return scopes, ground
+
+    def _share(self, context: Context) -> Context:
+        key = (context.scopes, context.ground, context.public, *self._verdict_key)
+        tables = self._cache.get(key)
+        if tables is None:
+            if len(self._cache) >= MAX_TABLES:
+                self._cache.clear()
+            tables = self._cache[key] = {}
+        context.tables = tables
+        return context
+
+    def _opened(self, plan: ObjectPlan, value: dict[str, Any], context: Context) -> Context:
+        if plan.subjects:
+            key = plan.simple_subject
+            if key is not None:
+                raw = value.get(key)
+                context = self._context((raw,)) if raw.__class__ is not list else self._context(tuple(raw))
+            else:
+                context = self._context(tuple(one for pointer in plan.subjects for one in resolve(value, pointer)))
+        if plan.public_when and self._is_public(plan, value):
+            context = self._share(Context(context.subjects, context.scopes, context.ground, public=True))
+        return context
+
+    @staticmethod
+    def _is_public(plan: ObjectPlan, value: dict[str, Any]) -> bool:
+        return all(
+            value.get(key).__class__ in (str, bool, int) and value[key] in values for key, values in plan.public_when
+        )
+
+    # -- one field's verdict -----------------------------------------------------------------------------------------
+
+    def _verdict(self, place: Field, context: Context) -> tuple[bool, Consent]:
+        """Whether a field may leave under a context, and on what ground."""
+        if not place.categories:
+            return self._pass_unclassified, Consent.unclassified
+        if place.aggregate and not (place.scopes and place.scopes <= self._available):
+            return False, Consent.aggregate
+        if not place.scopes <= self._available:
+            return False, Consent.scope_missing
+        if not place.personal or place.aggregate:
+            return True, Consent.token
+        if self._public_ok and (context.public or place.rule is ConsentRule.public):
+            return True, Consent.public
+        if place.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits:
+            return True, Consent.unsafe_holder_speaks
+        if context.scopes is None:
+            return False, context.ground
+        if not place.scopes <= context.scopes:
+            return False, Consent.grant_scope
+        return True, context.ground
+
+    def _table(self, plan: ObjectPlan, context: Context) -> Table:
+        table = context.tables.get(plan)
+        if table is None:
+            passing: dict[str, frozenset[type]] = {}
+            dropping: dict[str, frozenset[type]] = {}
+            grounds: dict[str, Consent] = {}
+            for key, place in plan.fields.items():
+                allowed, ground = self._verdict(place, context)
+                grounds[key] = ground
+                if place.object is not None or place.item is not None or place.variants is not None:
+                    passing[key] = place.scalars if allowed and place.categories else _NULL
+                elif place.subject_self or not place.categories:
+                    continue
+                elif allowed:
+                    passing[key] = place.scalars
+                elif place.withhold.action == "drop":
+                    dropping[key] = place.scalars
+            table = context.tables[plan] = Table(plan, passing, dropping, grounds)
+        return table
+
+    def _keeps(self, plan: ObjectPlan, context: Context) -> bool:
+        """Whether an object about its people stays at all: they permit, or something of it is public, or policy keeps
+        the non-personal part.
+        """
+        if context.scopes is not None or self._minimal:
+            return True
+        if self._public_ok and (context.public or plan.rule is ConsentRule.public):
+            return True
+        return plan.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits
+
+    # -- walking -----------------------------------------------------------------------------------------------------
+
+    def _value(self, place: Field, value: Any, context: Context, depth: int) -> Any:
+        """The value that stands at a place afterwards, or GONE."""
+        kind = value.__class__
+        if kind is dict:
+            return self._object(place, value, context, depth)
+        if kind is list:
+            return self._list(place, value, context, depth)
+        if kind not in place.scalars:
+            self._undescribed(place, context)
+            return value if self._pass_unclassified else GONE
+        if place.subject_self and value is not None:
+            context = self._context((value,))
+        allowed, ground = self._verdict(place, context)
+        if ground is Consent.unclassified:
+            self._unclassified += 1
+        self._note(allowed, place, ground, context)
+        return value if allowed else GONE
+
+    def _object(self, place: Field, value: dict[str, Any], context: Context, depth: int) -> Any:
+        if depth <= 0:
+            raise NotInspectable("the body is nested too deeply")
+        plan = object_plan(place, value)
+        if plan is None:
+            return self._free(place, value, context)
+        inner = self._opened(plan, value, context)
+        if plan.subjects and not self._keeps(plan, inner):
+            self._refuse(plan, value, inner, depth)
+            return GONE
+        return self._inside(self._table(plan, inner), value, inner, inner.subjects, depth)
+
+    def _inside(
+        self, table: Table, value: dict[str, Any], context: Context, subjects: tuple[RawId, ...], depth: int
+    ) -> dict[str, Any]:
+        """The fields of an object that stay. ``subjects`` are the context's; its own are not looked at."""
+        passing = table.passing
+        dropping = table.dropping
+        out: dict[str, Any] = {}
+        lost: list[str] = []
+        rest: list[str] = []
+        for key, one in value.items():
+            types = passing.get(key)
+            if types is not None and one.__class__ in types:
+                out[key] = one
+            elif key in dropping and one.__class__ in dropping[key]:
+                lost.append(key)
+            else:
+                rest.append(key)
+        if out:
+            self._disclosed.setdefault((table, *out), []).append(subjects)
+        if lost:
+            self._withheld.setdefault((table, *lost), []).append(subjects)
+        if rest:
+            if context.subjects is not subjects:
+                context = Context(subjects, context.scopes, context.ground, tables=context.tables)
+            kept = self._rest(table.plan, table, value, rest, context, depth)
+            if kept:
+                out |= kept
+                if out.keys() != kept.keys():
+                    out = {key: out[key] for key in value if key in out}  # the order of the original
+        return out
+
+    def _rest(
+        self, plan: ObjectPlan, table: Table, value: dict[str, Any], keys: list[str], context: Context, depth: int
+    ) -> dict[str, Any]:
+        """The fields of an object that neither simply pass nor simply go: containers, stand-ins, the undescribed."""
+        kept: dict[str, Any] = {}
+        lost: list[str] = []
+        passed: list[str] = []
+        for key in keys:
+            place = plan.fields.get(key)
+            one = value[key]
+            if place is None:
+                if plan.additional is None:
+                    self._unclassified += 1
+                    if self._pass_unclassified:
+                        passed.append(key)
+                        kept[key] = one
+                    else:
+                        lost.append(key)
+                    continue
+                place = plan.additional
+                about = self._context((key,)) if plan.subject_key else context
+                if plan.subject_key and about.scopes is None and not self._keeps(plan, about):
+                    self._refuse_value(place, one, about, depth - 1)
+                    continue
+                result = self._value(place, one, about, depth - 1)
+            elif (
+                place.withhold.action == "constant"
+                and one == place.withhold.constant
+                and one.__class__ is place.withhold.constant.__class__
+            ):
+                kept[key] = one  # what would stand in its place stands there already
+                continue
+            elif one.__class__ in _CONTAINERS or place.subject_self or one.__class__ not in place.scalars:
+                result = self._value(place, one, context, depth - 1)
+            elif table.grounds[key] is Consent.unclassified and self._pass_unclassified:
+                self._unclassified += 1
+                passed.append(key)
+                result = one
+            else:
+                self._unclassified += table.grounds[key] is Consent.unclassified
+                lost.append(key)
+                result = GONE
+            if result is GONE:
+                result = self._instead(place)
+                if one is None and result is None and lost and lost[-1] == key:
+                    lost.pop()  # null stood there already
+            if result is not GONE:
+                kept[key] = result
+        if lost:
+            self._withheld.setdefault((table, *lost), []).append(context.subjects)
+        if passed:
+            self._disclosed.setdefault((table, *passed), []).append(context.subjects)
+        return kept
+
+    @staticmethod
+    def _instead(place: Field) -> Any:
+        action = place.withhold.action
+        return GONE if action == "drop" else None if action == "null" else place.withhold.constant
+
+    def _list(self, place: Field, value: list[Any], context: Context, depth: int) -> Any:
+        if depth <= 0:
+            raise NotInspectable("the body is nested too deeply")
+        item = place.item
+        if item is None:
+            return self._free(place, value, context)
+        plan = item.object
+        if plan is not None and plan.flat and plan.simple_subject is not None and not plan.public_when and depth > 1:
+            return self._people(item, plan, value, context, depth - 1)
+        out = []
+        for one in value:
+            result = self._value(item, one, context, depth - 1)
+            if result is not GONE:
+                out.append(result)
+        return out
+
+    def _people(self, item: Field, plan: ObjectPlan, value: list[Any], context: Context, depth: int) -> list[Any]:
+        """A list of flat objects, each about the one person its id names: the hot path, unrolled. Does what ``_object``
+        does, which takes over wherever an element is not just that.
+        """
+        key = plan.simple_subject
+        permissions = self._permissions
+        known: dict[int, tuple[bool, Table, Context]] = {}
+        out = []
+        for one in value:
+            raw = one.get(key) if one.__class__ is dict else None
+            if not is_id(raw):
+                result = self._value(item, one, context, depth)
+                if result is not GONE:
+                    out.append(result)
+                continue
+            permission = permissions.get(raw)
+            verdict = known.get(id(permission))
+            if verdict is None:
+                model = self._model(permission)
+                keeps = self._keeps(plan, model)
+                verdict = known[id(permission)] = (
+                    keeps,
+                    self._table(plan, model) if keeps else self._refused_table(plan, model.ground),
+                    model,
+                )
+            keeps, table, model = verdict
+            if keeps:
+                out.append(self._inside(table, one, model, (raw,), depth))
+            else:
+                self._withheld.setdefault((table, *one), []).append((raw,))
+        return out
+
+    def _free(self, place: Field, value: Any, context: Context) -> Any:
+        """A container no plan describes the inside of: all of it under the place's category, or unclassified."""
+        if not place.free or not place.categories:
+            self._undescribed(place, context)
+            return value if self._pass_unclassified else GONE
+        allowed, ground = self._verdict(place, context)
+        self._note(allowed, place, ground, context)
+        return value if allowed else GONE
+
+    # -- refused objects: everything inside is withheld, and listed --------------------------------------------------
+
+    def _refuse(self, plan: ObjectPlan, value: dict[str, Any], context: Context, depth: int) -> None:
+        refused = self._refused_table(plan, context.ground)
+        self._withheld.setdefault((refused, *value), []).append(context.subjects)
+        if plan.flat:
+            return
+        for key, one in value.items():
+            if one.__class__ in _CONTAINERS:
+                place = plan.fields.get(key) or plan.additional
+                if place is not None:
+                    self._refuse_value(place, one, context, depth - 1)
+
+    def _refused_table(self, plan: ObjectPlan, ground: Consent) -> Table:
+        tables = self._cache.setdefault(("refused", ground), {})
+        refused = tables.get(plan)
+        if refused is None:
+            refused = tables[plan] = Table(plan, {}, {}, dict.fromkeys(plan.fields, ground))
+        return refused
+
+    def _refuse_value(self, place: Field, value: Any, context: Context, depth: int) -> None:
+        if depth <= 0:
+            raise NotInspectable("the body is nested too deeply")
+        if value.__class__ is list:
+            for one in value:
+                if place.item is not None:
+                    self._refuse_value(place.item, one, context, depth - 1)
+        elif value.__class__ is dict:
+            plan = object_plan(place, value)
+            if plan is not None:
+                ids = tuple(one for pointer in plan.subjects for one in resolve(value, pointer))
+                inner = Context(ids, None, context.ground) if ids and all(map(is_id, ids)) else context
+                self._refuse(plan, value, inner, depth)
+            else:
+                self._note(False, place, context.ground, context)
+        else:
+            self._note(False, place, context.ground, context)
+
+    # -- notes for the record ----------------------------------------------------------------------------------------
+
+    def _undescribed(self, place: Field, context: Context) -> None:
+        self._unclassified += 1
+        side = self._disclosed if self._pass_unclassified else self._withheld
+        side.setdefault((place, Consent.unclassified), []).append(context.subjects)
+
+    def _note(self, allowed: bool, place: Field, ground: Consent, context: Context) -> None:
+        if place.personal:
+            (self._disclosed if allowed else self._withheld).setdefault((place, ground), []).append(context.subjects)
+
+    @staticmethod
+    def _groups(notes: Notes) -> tuple[Group, ...]:
+        """Notes as groups: one for each ground and set of people, their fields together."""
+        merged: dict[tuple[Consent, tuple[RawId, ...]], list[Named]] = {}
+        for key, people in notes.items():
+            subjects = tuple({one: None for ids in people for one in ids})
+            first = key[0]
+            if first.__class__ is Table:
+                named = first.names(key[1:])
+            else:
+                named = [(key[1], (first.name,), NOT_DESCRIBED if key[1] is Consent.unclassified else first.categories)]
+            for one in named:
+                merged.setdefault((one[0], subjects), []).append(one)
+        return tuple(_group(ground, subjects, named) for (ground, subjects), named in merged.items())
+
+
+def _group(ground: Consent, subjects: tuple[RawId, ...], named: list[Named]) -> Group:
+    if len(named) == 1:
+        return Group(named[0][1], named[0][2], ground, subjects)
+    fields = {name for one in named for name in one[1]}
+    kinds = {kind for one in named for kind in one[2]}
+    return Group(tuple(sorted(fields)), tuple(sorted(kinds)), ground, subjects)
