@@ -3,11 +3,11 @@
 Invariants:
 
 - Mode: operation beats app beats global.
-- An app that is not registered gets the default profile, which has no approved scopes unless the operator says so.
+- An app that is not registered gets the operator's default profile, or is refused where there is none.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 
@@ -68,8 +68,12 @@ class Policy:
     refused_third_party: RefusedThirdParty = RefusedThirdParty.drop
     unclassified: Unclassified = Unclassified.drop
     unsafe_holder_passes_without_consent_store: bool = False
-    unknown_apps: bool = False  # False: an app that is not registered is refused
+    unknown_app: App | None = None  # the profile of apps that are not registered; None: they are refused
     operations: Mapping[str, OperationRule] = field(default_factory=dict)
+
+    def profile(self, client_id: str) -> App | None:
+        """What holds for an app that is not registered, or None where such apps are refused."""
+        return None if self.unknown_app is None else replace(self.unknown_app, id=client_id)
 
     def mode_for(self, app: App | None, operation: str | None) -> Mode:
         rule = self.operations.get(operation) if operation is not None else None

@@ -12,6 +12,7 @@ from audit_proxy.core.catalog.model import (
     NONE,
     BodyPlan,
     Catalog,
+    Field,
     MediaPlan,
     Operation,
     Parameter,
@@ -182,19 +183,10 @@ class _Compiler:
             own = {key: value for key, value in raw.items() if key.startswith("x-data-")}
             plan = self._schemas.root({"allOf": [schema, own]} if own else schema, name)
             lowered = kind.lower().strip()
-            media[lowered] = MediaPlan(plan, lines="ndjson" in lowered or "jsonl" in lowered or "json-seq" in lowered)
-        return ResponsePlan(media, frozenset(headers), empty=not answer.get("content"))
-
-    def _parameter(self, raw: dict[str, Any], fields_parameter: str | None) -> Parameter:
-        schema = self._deref(raw.get("schema") or {})
-        place = raw["in"]
-        return self._described(
-            raw["name"],
-            place,
-            {**schema, **{k: v for k, v in raw.items() if k.startswith("x-")}},
-            required=bool(raw.get("required")),
-            selector=place == "query" and raw["name"] == fields_parameter,
-        )
+            lines = "ndjson" in lowered or "jsonl" in lowered
+            if lines:  # a body of lines is judged as the list of its values
+                plan = Field(plan.name, frozenset(), item=plan, seeks=plan.seeks)
+            media[lowered] = MediaPlan(plan, lines=lines)
 
     def _described(
         self, name: str, place: Any, schema: dict[str, Any], *, required: bool, selector: bool = False

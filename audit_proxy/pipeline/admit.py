@@ -1,0 +1,160 @@
+"""Admission: identity, operation, policy, app status, in that order (DESIGN section 3).
+
+Invariants:
+
+- Every request gets an ``Admission``, refused ones too, so that a denial is recorded like an access.
+- Nothing is decided from a cache: tokens' facts may be cached behind the port, the decision never.
+- In monitor mode the refusal is kept for the record and the request goes on.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from audit_proxy.core.catalog.matcher import Match, Matcher
+from audit_proxy.core.catalog.model import Catalog, Operation
+from audit_proxy.core.catalog.parameters import Asked, judge_parameters
+from audit_proxy.core.catalog.target import Target, parse_target
+from audit_proxy.core.consent import satisfies
+from audit_proxy.core.errors import Reason, Refusal
+from audit_proxy.core.exchange import Request
+from audit_proxy.core.identity import Identity
+from audit_proxy.core.policy import App, AppStatus, Mode, Policy
+from audit_proxy.ports import AppRegistry, TokenResolver
+
+BodyReader = Callable[[], Awaitable["bytes | Refusal"]]
+NO_SCOPES: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Admission:
+    """What is known of a request before the platform is asked. ``available``: approved scopes that the token carries."""
+
+    id: str
+    now: float  # seconds since the epoch, when the request began
+    method: str
+    mode: Mode
+    refusal: Refusal | None = None
+    identity: Identity | None = None
+    app: App | None = None
+    target: Target | None = None
+    operation: Operation | None = None
+    asked: Asked | None = None
+    available: frozenset[str] = NO_SCOPES
+    requirements: tuple[frozenset[str], ...] = ()  # what every person's consent must contain, as an OR of ANDs
+    missing: frozenset[str] = NO_SCOPES
+    trace: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The app's name in metrics."""
+        return self.app.label if self.app is not None else "other"
+
+
+class Admitter:
+    """Holds what admission needs; one instance serves all requests."""
+
+    def __init__(self, catalog: Catalog, policy: Policy, tokens: TokenResolver, apps: AppRegistry) -> None:
+        self._catalog = catalog
+        self._matcher = Matcher(catalog.operations)
+        self._policy = policy
+        self._tokens = tokens
+        self._apps = apps
+        self._available: dict[tuple[frozenset[str], frozenset[str]], frozenset[str]] = {}
+
+    async def admit(self, request: Request, id: str, now: float, read_body: BodyReader) -> Admission:  # noqa: A002
+        """Judges a request. ``read_body`` is awaited only where the body has to be judged."""
+        admission = Admission(id, now, request.method, self._policy.mode, trace=_trace(request.headers.get("traceparent")))
+        refusal = await self._identify(request, admission)
+        described = self._describe(request, admission)
+        admission.mode = self._policy.mode_for(admission.app, admission.operation.id if admission.operation else None)
+        if isinstance(described, Refusal):
+            admission.refusal = refusal or described
+            return admission
+        operation = described.operation
+        if refusal is not None and not (operation.anonymous and refusal.reason is Reason.token_missing):
+            if refusal.reason is Reason.token_missing:
+                refusal = Refusal(Reason.token_missing, "the operation needs a bearer token", min(operation.requirements, key=len, default=NO_SCOPES))
+            admission.refusal = refusal
+            return admission
+        admission.refusal = await self._judge(request, described, admission, read_body)
+        return admission
+
+    async def _identify(self, request: Request, admission: Admission) -> Refusal | None:
+        header = request.headers.get("authorization")
+        if header is None:
+            return Refusal(Reason.token_missing, "the request carries no bearer token")
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token or " " in token:
+            return Refusal(Reason.token_malformed, "the Authorization header must be 'Bearer' and one token")
+        found = await self._tokens.resolve(token, admission.now)
+        if isinstance(found, Refusal):
+            return found
+        admission.identity = found
+        app = self._apps.find(found.app)
+        if app is None:
+            app = self._policy.profile(found.app)
+            if app is None:
+                return Refusal(Reason.app_unknown, "the app is not registered")
+        admission.app = app
+        if app.status is not AppStatus.active:
+            return Refusal(Reason.app_suspended, "the app is suspended")
+        return None
+
+    def _describe(self, request: Request, admission: Admission) -> Match | Refusal:
+        target = parse_target(request.target)
+        if isinstance(target, Refusal):
+            return target
+        admission.target = target
+        match = self._matcher.find(request.method, target.segments)
+        if isinstance(match, Match):
+            admission.operation = match.operation
+        return match
+
+    async def _judge(self, request: Request, match: Match, admission: Admission, read_body: BodyReader) -> Refusal | None:
+        operation = match.operation
+        admission.available = self._scopes(admission)
+        assert admission.target is not None  # a match has one
+        if operation.unjudged:
+            asked: Asked | Refusal = Asked()
+        else:
+            body = await read_body()
+            if isinstance(body, Refusal):
+                return body
+            asked = judge_parameters(match, admission.target, request.headers.get("content-type", ""), body)
+        if isinstance(asked, Refusal):
+            return asked
+        admission.asked = asked
+        extra = asked.scopes
+        admission.requirements = tuple(one | extra for one in operation.requirements) if extra else operation.requirements
+        needed = tuple(one | asked.token_scopes for one in admission.requirements) if asked.token_scopes else admission.requirements
+        if satisfies(needed, admission.available) or (operation.unjudged and not needed):
+            return None
+        return self._scope_refusal(needed, admission)
+
+    def _scopes(self, admission: Admission) -> frozenset[str]:
+        if admission.identity is None or admission.app is None:
+            return NO_SCOPES
+        key = (admission.identity.scopes, admission.app.approved_scopes)
+        found = self._available.get(key)
+        if found is None:
+            if len(self._available) > 10_000:
+                self._available.clear()
+            expand = self._catalog.expand
+            found = self._available[key] = expand(key[0]) & expand(key[1])
+        return found
+
+    def _scope_refusal(self, needed: tuple[frozenset[str], ...], admission: Admission) -> Refusal:
+        best = min(needed, key=lambda one: len(one - admission.available), default=NO_SCOPES)
+        admission.missing = best - admission.available
+        granted = self._catalog.expand(admission.identity.scopes) if admission.identity is not None else NO_SCOPES
+        if needed and admission.missing <= granted:
+            return Refusal(Reason.scope_not_approved, "the token has the scope, the app is not approved for it", best)
+        return Refusal(Reason.scope_missing, "the token lacks a scope that the request needs", best)
+
+
+def _trace(header: str | None) -> str | None:
+    """The trace-id of a W3C traceparent (version 00), or None."""
+    if header is None or len(header) != 55 or header[2] != "-" or header[35] != "-":
+        return None
+    trace = header[3:35]
+    return trace if all(c in "0123456789abcdef" for c in trace) else None

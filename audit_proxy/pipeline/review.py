@@ -1,0 +1,182 @@
+"""Review: inspect, consent, redact (DESIGN section 3). Takes a whole answer, gives what may be released of it.
+
+Invariants:
+
+- A third party who is withheld and an id that does not exist give the same ``Outcome``: status 404, our own body.
+- An answer whose status or media type is not described keeps its status and loses its body.
+- Without a consent store, third parties are withheld; the holder too, unless a named setting says otherwise.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from audit_proxy.core.catalog.model import Catalog, Field, MediaPlan, Operation
+from audit_proxy.core.consent import NOTHING_KNOWN, Permission, Standing, holder_permission, satisfies, third_party_permission
+from audit_proxy.core.errors import Consent, ConsentUnavailable, Reason, Refusal
+from audit_proxy.core.exchange import Response
+from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, parse, render
+from audit_proxy.core.policy import OperationRule, Policy
+from audit_proxy.core.redaction import GONE, Group, Redactor, TableCache
+from audit_proxy.pipeline.admit import Admission
+from audit_proxy.ports import ConsentStore
+
+NO_RULE = OperationRule()
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What is released. ``body`` None: no body. ``refusal``: the answer as a whole is replaced or loses its body."""
+
+    status: int
+    body: bytes | None
+    content_type: str | None = None
+    refusal: Refusal | None = None
+    disclosed: tuple[Group, ...] = ()
+    withheld: tuple[Group, ...] = ()
+    unclassified: int = 0
+    found: frozenset[RawId] = frozenset()  # everyone the answer named
+    changed: bool = False
+    uninspected: bool = False
+
+
+class Reviewer:
+    """Holds what review needs; one instance serves all requests."""
+
+    def __init__(self, catalog: Catalog, policy: Policy, consent: ConsentStore, max_depth: int) -> None:
+        self._namespace = catalog.namespace
+        self._policy = policy
+        self._consent = consent
+        self._max_depth = max_depth
+        self._tables: TableCache = {}
+
+    async def review(self, admission: Admission, response: Response) -> Outcome:
+        """Judges an answer of an admitted, judged operation."""
+        operation = admission.operation
+        assert operation is not None  # admitted
+        status = response.status
+        if 300 <= status < 400:
+            return Outcome(502, None, refusal=Refusal(Reason.redirect_refused, "the platform answered with a redirect"))
+        if status == 404:
+            return Outcome(404, None, refusal=Refusal(Reason.not_found))
+        media = _media(operation, response)
+        if not response.body:
+            return Outcome(status, None)
+        if media is None:
+            refusal = Refusal(Reason.response_not_described, "the catalog does not describe this status and media type")
+            return Outcome(status, None, refusal=refusal, uninspected=True)
+        try:
+            return await self._inspect(admission, operation, media, response)
+        except NotInspectable as error:
+            return Outcome(502, None, refusal=Refusal(Reason.response_not_inspectable, str(error)), uninspected=True)
+
+    async def _inspect(self, admission: Admission, operation: Operation, media: MediaPlan, response: Response) -> Outcome:
+        plan: Field = media.field
+        value = parse(response.body, lines=media.lines)
+        ids = find_subjects(plan, value, self._max_depth)
+        people: set[RawId] = set(ids)
+        path_people = admission.asked.path_people if admission.asked is not None else []
+        people.update(path_people)
+        permissions, holder_permits = await self._permissions(admission, people)
+        rule = self._policy.operations.get(operation.id, NO_RULE)
+        requirements = admission.requirements
+        refuser = _refuser(path_people, permissions, requirements)
+        redactor = Redactor(
+            permissions,
+            available=admission.available,
+            satisfied=lambda scopes: satisfies(requirements, scopes),
+            holder_permits=holder_permits,
+            everyone_refused=refuser,
+            refused_third_party=rule.refused_third_party or self._policy.refused_third_party,
+            unclassified=rule.unclassified or self._policy.unclassified,
+            max_depth=self._max_depth,
+            cache=self._tables,
+        )
+        redacted = redactor.redact(plan, value)
+        refused_people = refuser is not None and not redacted.disclosed
+        if redacted.value is GONE or refused_people:
+            return Outcome(
+                404,
+                None,
+                refusal=Refusal(Reason.not_found),
+                withheld=redacted.withheld,
+                unclassified=redacted.unclassified,
+                found=frozenset(ids),
+                changed=True,
+            )
+        return Outcome(
+            response.status,
+            render(redacted.value, lines=media.lines),
+            "application/x-ndjson" if media.lines else "application/json",
+            disclosed=redacted.disclosed,
+            withheld=redacted.withheld,
+            unclassified=redacted.unclassified,
+            found=frozenset(ids),
+            changed=bool(redacted.withheld),
+        )
+
+    async def _permissions(self, admission: Admission, people: set[RawId]) -> tuple[dict[RawId, Permission], bool]:
+        """What everyone permits, and whether the holder still permits at all."""
+        identity, app = admission.identity, admission.app
+        holder = identity.holder if identity is not None else None
+        prefix = self._namespace + ":"
+        subjects = {raw: f"{prefix}{raw}" for raw in people}
+        wanted = [*subjects.values()]
+        if holder is not None:
+            wanted.append(holder)
+        if not wanted or app is None:
+            nothing = Permission(None, Consent.no_grant)
+            return dict.fromkeys(people, nothing), False
+        available = admission.available
+        standings: Mapping[str, Standing] = {}
+        missing: Consent | None = None
+        try:
+            standings = await self._consent.standings(app.id, wanted)
+            if not self._consent.loaded:
+                missing = Consent.consent_not_loaded
+        except ConsentUnavailable:
+            missing = Consent.consent_unavailable
+        if holder is None:
+            own = Permission(None, Consent.no_grant)
+        elif missing is Consent.consent_unavailable:
+            passes = self._policy.unsafe_holder_passes_without_consent_store
+            own = Permission(available, Consent.token) if passes else Permission(None, missing)
+        else:
+            own = holder_permission(standings.get(holder, NOTHING_KNOWN), available)
+        if missing is not None:
+            refused = Permission(None, missing)
+            return {raw: own if name == holder else refused for raw, name in subjects.items()}, own.scopes is not None
+        memo: dict[int, Permission] = {}
+        found: dict[RawId, Permission] = {}
+        purpose, now = app.purpose, admission.now
+        for raw, name in subjects.items():
+            if name == holder:
+                found[raw] = own
+                continue
+            standing = standings.get(name, NOTHING_KNOWN)
+            permission = memo.get(id(standing))
+            if permission is None:
+                permission = memo[id(standing)] = third_party_permission(standing, available, purpose, now)
+            found[raw] = permission
+        return found, own.scopes is not None
+
+
+def _media(operation: Operation, response: Response) -> MediaPlan | None:
+    plan = operation.response(response.status)
+    if plan is None:
+        return None
+    kind, _, options = response.headers.get("content-type", "").partition(";")
+    charset = options.lower().partition("charset=")[2].strip().strip('"').partition(";")[0]
+    if charset not in ("", "utf-8", "utf8", "us-ascii"):
+        return None
+    return plan.media.get(kind.strip().lower())
+
+
+def _refuser(path_people: list[str], permissions: Mapping[RawId, Permission], requirements: tuple[frozenset[str], ...]) -> Consent | None:
+    """Why a person whom the path names refuses, or None: everyone named must permit."""
+    for raw in path_people:
+        permission = permissions[raw]
+        if permission.scopes is None:
+            return permission.ground
+        if not satisfies(requirements, permission.scopes):
+            return Consent.grant_scope
+    return None
