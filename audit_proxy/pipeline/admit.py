@@ -63,7 +63,9 @@ class Admitter:
 
     async def admit(self, request: Request, id: str, now: float, read_body: BodyReader) -> Admission:  # noqa: A002
         """Judges a request. ``read_body`` is awaited only where the body has to be judged."""
-        admission = Admission(id, now, request.method, self._policy.mode, trace=_trace(request.headers.get("traceparent")))
+        admission = Admission(
+            id, now, request.method, self._policy.mode, trace=_trace(request.headers.get("traceparent"))
+        )
         refusal = await self._identify(request, admission)
         described = self._describe(request, admission)
         admission.mode = self._policy.mode_for(admission.app, admission.operation.id if admission.operation else None)
@@ -73,7 +75,11 @@ class Admitter:
         operation = described.operation
         if refusal is not None and not (operation.anonymous and refusal.reason is Reason.token_missing):
             if refusal.reason is Reason.token_missing:
-                refusal = Refusal(Reason.token_missing, "the operation needs a bearer token", min(operation.requirements, key=len, default=NO_SCOPES))
+                refusal = Refusal(
+                    Reason.token_missing,
+                    "the operation needs a bearer token",
+                    min(operation.requirements, key=len, default=NO_SCOPES),
+                )
             admission.refusal = refusal
             return admission
         admission.refusal = await self._judge(request, described, admission, read_body)
@@ -110,7 +116,9 @@ class Admitter:
             admission.operation = match.operation
         return match
 
-    async def _judge(self, request: Request, match: Match, admission: Admission, read_body: BodyReader) -> Refusal | None:
+    async def _judge(
+        self, request: Request, match: Match, admission: Admission, read_body: BodyReader
+    ) -> Refusal | None:
         operation = match.operation
         admission.available = self._scopes(admission)
         assert admission.target is not None  # a match has one
@@ -125,8 +133,14 @@ class Admitter:
             return asked
         admission.asked = asked
         extra = asked.scopes
-        admission.requirements = tuple(one | extra for one in operation.requirements) if extra else operation.requirements
-        needed = tuple(one | asked.token_scopes for one in admission.requirements) if asked.token_scopes else admission.requirements
+        admission.requirements = (
+            tuple(one | extra for one in operation.requirements) if extra else operation.requirements
+        )
+        needed = (
+            tuple(one | asked.token_scopes for one in admission.requirements)
+            if asked.token_scopes
+            else admission.requirements
+        )
         if satisfies(needed, admission.available) or (operation.unjudged and not needed):
             return None
         return self._scope_refusal(needed, admission)

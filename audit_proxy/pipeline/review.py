@@ -11,7 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from audit_proxy.core.catalog.model import Catalog, Field, MediaPlan, Operation
-from audit_proxy.core.consent import NOTHING_KNOWN, Permission, Standing, holder_permission, satisfies, third_party_permission
+from audit_proxy.core.consent import (
+    NOTHING_KNOWN,
+    Permission,
+    Standing,
+    holder_permission,
+    satisfies,
+    third_party_permission,
+)
 from audit_proxy.core.errors import Consent, ConsentUnavailable, Reason, Refusal
 from audit_proxy.core.exchange import Response
 from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, parse, render
@@ -69,7 +76,9 @@ class Reviewer:
         except NotInspectable as error:
             return Outcome(502, None, refusal=Refusal(Reason.response_not_inspectable, str(error)), uninspected=True)
 
-    async def _inspect(self, admission: Admission, operation: Operation, media: MediaPlan, response: Response) -> Outcome:
+    async def _inspect(
+        self, admission: Admission, operation: Operation, media: MediaPlan, response: Response
+    ) -> Outcome:
         plan: Field = media.field
         value = parse(response.body, lines=media.lines)
         ids = find_subjects(plan, value, self._max_depth)
@@ -171,7 +180,9 @@ def _media(operation: Operation, response: Response) -> MediaPlan | None:
     return plan.media.get(kind.strip().lower())
 
 
-def _refuser(path_people: list[str], permissions: Mapping[RawId, Permission], requirements: tuple[frozenset[str], ...]) -> Consent | None:
+def _refuser(
+    path_people: list[str], permissions: Mapping[RawId, Permission], requirements: tuple[frozenset[str], ...]
+) -> Consent | None:
     """Why a person whom the path names refuses, or None: everyone named must permit."""
     for raw in path_people:
         permission = permissions[raw]

@@ -1,0 +1,165 @@
+"""From an outcome to its audit record, durable before release.
+
+Invariants:
+
+- ``commit`` returns only when the record is durable; AuditUnavailable means nothing may be released.
+- People appear as pseudonyms only; fields by catalog path; the route is the template, never the path asked.
+"""
+
+import os
+from collections.abc import Iterable
+
+from audit_proxy.core.catalog.model import Catalog
+from audit_proxy.core.errors import Consent
+from audit_proxy.core.inspection import RawId
+from audit_proxy.core.policy import Mode, Policy
+from audit_proxy.core.record import RECORD_VERSION, Group, Kind, Record, Scopes, Would, encode, timestamp, uuid7
+from audit_proxy.core.redaction import Group as People
+from audit_proxy.pipeline.admit import Admission
+from audit_proxy.pipeline.review import Outcome
+from audit_proxy.ports import AuditLog, Pseudonymizer
+
+_ENTROPY = 10
+_POOL = 409 * _ENTROPY
+
+
+class Recorder:
+    """Builds and commits the records of requests; one instance serves all."""
+
+    def __init__(self, log: AuditLog, pseudonyms: Pseudonymizer, catalog: Catalog, policy: Policy, node: str) -> None:
+        self._log = log
+        self._pseudonyms = pseudonyms
+        self._prefix = catalog.namespace + ":"
+        self._catalog = catalog.hash
+        self._policy = policy.hash
+        self._node = node
+        self._pool = b""
+        self._at = 0
+
+    def new_id(self, now: float) -> str:
+        """A fresh record id (UUIDv7)."""
+        if self._at >= len(self._pool):
+            self._pool, self._at = os.urandom(_POOL), 0  # one system call for many ids
+        entropy = self._pool[self._at : self._at + _ENTROPY]
+        self._at += _ENTROPY
+        return uuid7(now, entropy)
+
+    async def commit(self, admission: Admission, outcome: Outcome, *, size: int | None, elapsed: float) -> Record:
+        """The record of one request, once it is durable. ``size`` in bytes, ``elapsed`` in seconds. Raises AuditUnavailable."""
+        record = self.build(admission, outcome, size=size, elapsed=elapsed)
+        await self._log.append(encode(record))
+        return record
+
+    def build(self, admission: Admission, outcome: Outcome, *, size: int | None, elapsed: float) -> Record:
+        """The record, not yet written."""
+        refused = admission.refusal
+        whole = outcome.refusal or refused
+        decision: str = "deny" if whole is not None else "redact" if outcome.withheld else "allow"
+        operation, identity, asked = admission.operation, admission.identity, admission.asked
+        monitor = admission.mode is Mode.monitor
+        holder = identity.holder if identity is not None else None
+        names = self._names(outcome, holder, asked.people if asked is not None else ())
+        disclosed = self._groups(outcome.disclosed, holder, names)
+        withheld = self._groups(outcome.withheld, holder, names)
+        reason = whole.reason.value if whole is not None else None
+        would = None
+        if monitor:
+            would = Would(decision=decision, reason=reason, withheld=withheld)  # type: ignore[arg-type]  # one of its literals
+            disclosed, withheld, decision, reason = (*disclosed, *withheld), (), "allow", None
+        kind: Kind = "denial" if refused is not None and not monitor else "access"
+        asked_names = (
+            tuple(names[one] for one in dict.fromkeys(asked.people)) if asked is not None and asked.people else ()
+        )
+        return Record(
+            v=RECORD_VERSION,
+            id=admission.id,
+            ts=timestamp(admission.now),
+            node=self._node,
+            kind=kind,
+            app=identity.app if identity is not None else None,
+            holder=names[holder] if holder is not None else None,
+            operation=operation.id if operation is not None else None,
+            route=operation.route if operation is not None else None,
+            method=admission.method if operation is not None else None,
+            mode=admission.mode.value,
+            decision=decision,  # type: ignore[arg-type]  # one of its literals
+            reason=reason,
+            scopes=self._scopes(admission),
+            disclosed=disclosed,
+            withheld=withheld,
+            would=would,
+            uninspected=outcome.uninspected or (operation is not None and operation.unjudged),
+            counts=_counts(outcome),
+            asked=asked_names,
+            found=tuple(names[one] for one in dict.fromkeys(asked.people) if _found(one, outcome))
+            if asked_names and asked
+            else (),
+            status=outcome.status,
+            bytes=size,
+            duration_ms=round(elapsed * 1000, 3),
+            policy=self._policy,
+            catalog=self._catalog,
+            trace=admission.trace,
+        )
+
+    def _names(self, outcome: Outcome, holder: str | None, asked: Iterable[str]) -> dict[RawId, str]:
+        """Raw ids (and the holder's whole name) to pseudonyms, asked for in one call."""
+        raw: dict[RawId, str] = {}
+        prefix = self._prefix
+        for groups in (outcome.disclosed, outcome.withheld):
+            for group in groups:
+                for one in group.subjects:
+                    if one not in raw:
+                        raw[one] = f"{prefix}{one}"
+        for one in asked:
+            raw.setdefault(one, f"{prefix}{one}")
+        if holder is not None:
+            raw[holder] = holder
+        return dict(zip(raw, self._pseudonyms.pseudonyms(list(raw.values())), strict=True))
+
+    def _groups(self, groups: Iterable[People], holder: str | None, names: dict[RawId, str]) -> tuple[Group, ...]:
+        made: list[Group] = []
+        own = holder.removeprefix(self._prefix) if holder is not None and holder.startswith(self._prefix) else None
+        for group in groups:
+            consent = group.ground.value
+            if not group.subjects:
+                made.append(Group(group.fields, group.categories, "none", consent, ()))
+                continue
+            others = group.subjects
+            if own is not None:
+                others = tuple(one for one in others if str(one) != own)
+                if len(others) != len(group.subjects):
+                    made.append(Group(group.fields, group.categories, "holder", consent, (names[holder],)))  # type: ignore[index]  # own came of holder
+            if others:
+                ground = Consent.grant.value if group.ground is Consent.token else consent
+                made.append(
+                    Group(
+                        group.fields,
+                        group.categories,
+                        "third_party",
+                        ground,
+                        tuple(dict.fromkeys([names[one] for one in others])),
+                    )
+                )
+        return tuple(made)
+
+    @staticmethod
+    def _scopes(admission: Admission) -> Scopes | None:
+        if admission.operation is None:
+            return None
+        required = min(admission.requirements or admission.operation.requirements, key=len, default=frozenset())
+        granted = admission.identity.scopes if admission.identity is not None else frozenset()
+        return Scopes(tuple(sorted(required)), tuple(sorted(granted)), tuple(sorted(admission.missing)))
+
+
+def _found(raw: str, outcome: Outcome) -> bool:
+    return raw in outcome.found or (raw.isdigit() and int(raw) in outcome.found)
+
+
+def _counts(outcome: Outcome) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    if outcome.found:
+        counts["people"] = len(outcome.found)
+    if outcome.unclassified:
+        counts["unclassified"] = outcome.unclassified
+    return counts
