@@ -4,14 +4,16 @@ Adapters translate their vendor's exceptions into ``core.errors`` at one visible
 """
 
 from asyncio import Future
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from audit_proxy.core.consent import Standing
 from audit_proxy.core.errors import Refusal
 from audit_proxy.core.identity import Identity
 from audit_proxy.core.jose import KeySet
 from audit_proxy.core.policy import App
+from audit_proxy.core.statements import Form, GrantStatement, WithdrawalStatement
 
 
 class TokenResolver(Protocol):
@@ -49,7 +51,80 @@ class ConsentStore(Protocol):
 
     async def standings(self, app: str, subjects: Sequence[str]) -> Mapping[str, Standing]:
         """Every asked subject's standing towards the app, in one batched look-up; a subject the store does not know
-        maps to ``NOTHING_KNOWN``. Equal standings should be the same object. Raises ConsentUnavailable."""
+        maps to ``NOTHING_KNOWN``. Equal standings should be the same object. Raises ConsentUnavailable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class HeldGrant:
+    """A grant as the store holds it. ``in_effect``: no withdrawal came after it (it may have expired)."""
+
+    grant: GrantStatement
+    recorded_at: float  # seconds since the epoch
+    in_effect: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """All that a consent store holds of one subject towards one app. The withdrawals include those from all apps."""
+
+    grants: tuple[HeldGrant, ...]
+    withdrawals: tuple[WithdrawalStatement, ...]
+    withdrawn: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """How far an import has come. Each line but blank ones (and a CSV header) is in exactly one of the counts from ``taken``
+    to ``refused``.
+
+    ``superseded``: grants that a withdrawal or a newer grant stands against. ``problems``: the first refused lines as
+    (line number, reason). ``done``: the file was read to its end; ``loaded``: the store's flag afterwards.
+    """
+
+    lines: int = 0
+    taken: int = 0
+    unchanged: int = 0
+    superseded: int = 0
+    refused: int = 0
+    withdrawals_refused: int = 0  # of the refused lines, those that may have been meant as withdrawals
+    problems: tuple[tuple[int, str], ...] = ()
+    done: bool = False
+    loaded: bool = False
+
+
+class ConsentAdmin(Protocol):
+    """Single changes to grants, and a look at them. All raise ConsentUnavailable; changes are durable on return."""
+
+    async def put(self, grant: GrantStatement) -> Literal["taken", "superseded"]:
+        """Stores the grant in place of the pair's one for that purpose. Without ``granted_at`` it is given now and lifts a
+        withdrawal; with one, it is superseded by whatever came after.
+        """
+        ...
+
+    async def withdraw(self, withdrawal: WithdrawalStatement) -> float:
+        """Withdraws the subject from the app, or from all; the time it counts from, in seconds since the epoch."""
+        ...
+
+    async def held(self, app: str, subject: str) -> Held:
+        """What is stored about the pair, with its evidence."""
+        ...
+
+
+class ConsentLoad(Protocol):
+    """Loading many statements at once."""
+
+    async def load(self, blocks: AsyncIterable[bytes], form: Form, progress: Callable[[Loaded], None]) -> Loaded:
+        """Reads a file block by block; ``progress`` is called after each transaction. What was taken stays when it breaks off.
+
+        Marks the store loaded at the file's end, unless every line was refused or one that may have been a withdrawal.
+        Raises ConsentUnavailable, FileInvalid, and what ``blocks`` raises.
+        """
+        ...
+
+    async def mark_loaded(self) -> None:
+        """An operator's word that the store is loaded. Raises ConsentUnavailable."""
         ...
 
 
@@ -58,7 +133,8 @@ class AuditLog(Protocol):
 
     def append(self, record: bytes) -> "Future[int]":
         """Takes one record (one JSON object, no line break, at most 65,535 bytes); the future gives its index in the
-        log once it is durable, or raises AuditUnavailable. Records become durable in the order of their append."""
+        log once it is durable, or raises AuditUnavailable. Records become durable in the order of their append.
+        """
         ...
 
 
@@ -74,3 +150,15 @@ class Clock(Protocol):
     def now(self) -> float:
         """Seconds since the epoch."""
         ...
+
+
+class Metrics(Protocol):
+    """Counts. Labels come from fixed or configured sets only: never a subject, a path, a token or an address."""
+
+    def request(self, app: str, operation: str, outcome: str, seconds: float, upstream: float) -> None: ...
+    def denial(self, app: str, reason: str) -> None: ...
+    def disclosed(self, app: str, relation: str, categories: Sequence[str], subjects: int) -> None: ...
+    def withheld(self, app: str, categories: Sequence[str], subjects: int) -> None: ...
+    def unclassified(self, operation: str, values: int) -> None: ...
+    def record(self, kind: str) -> None: ...
+    def fail_open(self, where: str) -> None: ...
