@@ -30,6 +30,8 @@ _RSA_EXPONENT_BYTES = 4  # as large as common keys need; larger ones make verifi
 HMAC_SECRET_MIN = 32  # bytes, RFC 7518 section 3.2 for HS256; the longer hashes ask for as much as they give
 
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\Z")
+PRIVATE_KEY = "holds a private key; publish the public part only, and replace the key"
+
 _LEADING_ELSEWHERE = ("jwk", "jku", "x5u", "crit", "b64", "enc", "zip")
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 _EC = {"P-256": ("ES256", 32), "P-384": ("ES384", 48), "P-521": ("ES512", 66)}
@@ -213,7 +215,7 @@ def _parse_jwk(members: object, pinned: frozenset[str]) -> Jwk | str:
     if members.get("kty") == "oct":
         return "a symmetric key; those are read from 'hmac_secret' only"
     if any(name in members for name in _PRIVATE):
-        return "holds a private key; publish the public part only, and replace the key"
+        return PRIVATE_KEY
     if members.get("use", "sig") != "sig":
         return "its 'use' is not 'sig'"
     operations = members.get("key_ops", ["verify"])

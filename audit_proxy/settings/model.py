@@ -3,8 +3,10 @@
 Relative paths are relative to the file they stand in.
 """
 
+import ipaddress
 from pathlib import Path
 from typing import Annotated, Literal, Self
+from urllib.parse import SplitResult, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
@@ -38,6 +40,19 @@ class Listener(Model):
     port: Port = 8080
 
 
+def _url(value: str) -> SplitResult:
+    """An http(s) URL without a user name. Raises ValueError."""
+    parts = urlsplit(value)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ValueError("must begin with https:// (or http://) and name a host")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must hold no user name or password")
+    if not value.isascii() or not value.isprintable() or " " in value:
+        raise ValueError("must be ASCII without spaces")
+    _ = parts.port  # raises ValueError where it is no number from 0 to 65535
+    return parts
+
+
 class Data(Listener):
     """The data plane's listener."""
 
@@ -45,6 +60,16 @@ class Data(Listener):
     max_connections: int = Field(default=10_000, gt=0)
     keepalive_s: Seconds = 75.0
     drain_s: Seconds = 30.0
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, value: list[str]) -> list[str]:
+        for network in value:
+            try:
+                ipaddress.ip_network(network)
+            except ValueError:
+                raise ValueError("each must be a network such as 10.0.0.0/8, without host bits") from None
+        return value
 
 
 class Upstream(Model):
@@ -62,13 +87,9 @@ class Upstream(Model):
     @field_validator("url")
     @classmethod
     def _origin(cls, value: str) -> str:
-        from urllib.parse import urlsplit  # noqa: PLC0415
-
-        parts = urlsplit(value)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            raise ValueError("must be http://host[:port] or https://host[:port]")
-        if parts.path not in ("", "/") or parts.username is not None:
-            raise ValueError("must have no path and no user name")
+        parts = _url(value)
+        if parts.path not in ("", "/") or "?" in value or "#" in value:
+            raise ValueError("must be http://host[:port] or https://host[:port], without a path")
         return value.rstrip("/")
 
     @model_validator(mode="after")
@@ -89,7 +110,9 @@ class Platform(Model):
     @classmethod
     def _namespace(cls, value: str) -> str:
         if not valid_namespace(value):
-            raise ValueError("lower-case letters, digits, '_', '.', '-', beginning with a letter; at most 63 characters")
+            raise ValueError(
+                "lower-case letters, digits, '_', '.', '-', beginning with a letter; at most 63 characters"
+            )
         return value
 
 
@@ -105,22 +128,28 @@ class Issuer(Model):
     audience: str | list[str]
     algorithms: list[Algorithm] = Field(min_length=1)
     jwks_file: Path | None = None
-    jwks_url: str | None = None
+    jwks_url: str | None = None  # https, or http on this very machine
+    unsafe_jwks_over_http: bool = False  # whoever can change the answer on its way can sign tokens
     jwks_refresh_s: Seconds = 300.0
     hmac_secret: Secret | None = None
     leeway_s: float = Field(default=0.0, ge=0, le=300)
     require_typ: str | None = None  # e.g. "at+jwt" (RFC 9068)
-    app_claim: list[str] = ["client_id", "azp"]  # the first present; a claim name, as it is, before dots are a path
+    app_claim: list[str] = Field(
+        default=["client_id", "azp"], min_length=1
+    )  # the first present; a claim name, as it is, before dots are a path
     holder_claim: str = "sub"
     holder_namespace: str = "person"
-    app_only_claim: str | None = None  # a claim whose presence marks an app-only token
-    scope_claim: list[str] = ["scope", "scp"]
+    app_only_claim: str | None = None  # a claim whose presence marks an app-only token (false and null: absent)
+    app_only_value: str | None = None  # if set, only this value of that claim does, e.g. "client-credentials"
+    scope_claim: list[str] = Field(default=["scope", "scp"], min_length=1)  # several present must agree
 
     @field_validator("holder_namespace")
     @classmethod
     def _namespace(cls, value: str) -> str:
         if not valid_namespace(value):
-            raise ValueError("lower-case letters, digits, '_', '.', '-', beginning with a letter; at most 63 characters")
+            raise ValueError(
+                "lower-case letters, digits, '_', '.', '-', beginning with a letter; at most 63 characters"
+            )
         return value
 
     @model_validator(mode="after")
@@ -129,13 +158,47 @@ class Issuer(Model):
             raise ValueError("give exactly one of 'jwks_file', 'jwks_url' and 'hmac_secret'")
         if any(a.startswith("HS") != (self.hmac_secret is not None) for a in self.algorithms):
             raise ValueError("HS* algorithms go with 'hmac_secret', and only with it")
+        if self.app_only_value is not None and self.app_only_claim is None:
+            raise ValueError("'app_only_value' goes with 'app_only_claim'")
         return self
+
+    @model_validator(mode="after")
+    def _fetched_safely(self) -> Self:
+        if self.jwks_url is None:
+            return self
+        parts = _url(self.jwks_url)
+        if parts.scheme == "http" and not self.unsafe_jwks_over_http and not _this_machine(parts.hostname or ""):
+            raise ValueError("'jwks_url' must begin with https://, or set 'unsafe_jwks_over_http: true'")
+        return self
+
+    @field_validator("audience")
+    @classmethod
+    def _named(cls, value: str | list[str]) -> str | list[str]:
+        if not value or "" in value:
+            raise ValueError("name at least one audience")
+        return value
+
+
+def _this_machine(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 class Identity(Model):
     issuers: list[Issuer] = Field(min_length=1)
     token_cache_entries: int = Field(default=100_000, gt=0)
-    realm: str = "api"  # of the WWW-Authenticate challenge
+    realm: str = Field(default="api", pattern=r"^[ !#-\[\]-~]{1,100}$")  # of the WWW-Authenticate challenge
+
+    @field_validator("issuers")
+    @classmethod
+    def _once(cls, value: list[Issuer]) -> list[Issuer]:
+        if len({one.issuer for one in value}) != len(value):
+            raise ValueError("each issuer stands here once; its tokens have one set of rules")
+        return value
 
 
 class ConsentSettings(Model):
@@ -148,7 +211,7 @@ class Audit(Model):
     """The audit log. ``origin`` names the log (and this node) in checkpoints."""
 
     directory: Path = Path("log")
-    origin: str = "audit-proxy/node-1"
+    origin: str = Field(default="audit-proxy/node-1", pattern=r"^[!-*,-~]{1,200}$")  # no spaces, no "+" (signed note)
     signing_key: Secret
     pseudonym_key: Secret
     durability: Literal["fsync", "buffered"] = "fsync"
@@ -193,3 +256,11 @@ class Settings(Model):
     admin: Admin = Admin()
     limits: Limits = Limits()
     logging: Logging = Logging()
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if self.data.port and (self.data.host, self.data.port) == (self.admin.host, self.admin.port):
+            raise ValueError("'data' and 'admin' cannot listen at the same address; change one port")
+        if all(one.holder_namespace != self.platform.subject_namespace for one in self.identity.issuers):
+            raise ValueError("no issuer's 'holder_namespace' is 'platform.subject_namespace': nobody would be a holder")
+        return self
