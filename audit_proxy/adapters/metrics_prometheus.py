@@ -6,7 +6,8 @@ locked child's ``inc`` (measured 0.9 µs), and a request makes some fifteen of t
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
@@ -103,28 +104,28 @@ class PrometheusMetrics(Collector):
     # -- exposition --------------------------------------------------------------------------------------------------
 
     def collect(self) -> Iterator[Metric]:
-        def counter(name: str, text: str, labels: list[str], values: dict[tuple[str, ...], int]) -> Metric:
+        def counter(name: str, text: str, labels: list[str], values: Mapping[Any, int]) -> Metric:
             family = CounterMetricFamily(f"audit_proxy_{name}", text, labels=labels)
             for key, value in values.items():
                 family.add_metric(key, value)
             return family
 
-        def single(values: dict[str, int]) -> dict[tuple[str, ...], int]:
+        def single(values: dict[str, int]) -> dict[tuple[str], int]:
             return {(key,): value for key, value in values.items()}
 
-        yield counter("requests", "Requests by outcome.", ["app", "operation", "outcome"], dict(self._requests))
-        yield counter("denials", "Refused requests and answers by reason.", ["app", "reason"], dict(self._denials))
+        yield counter("requests", "Requests by outcome.", ["app", "operation", "outcome"], self._requests)
+        yield counter("denials", "Refused requests and answers by reason.", ["app", "reason"], self._denials)
         yield counter(
-            "subjects_disclosed", "People disclosed, counted per answer.", ["app", "relation"], dict(self._disclosed)
+            "subjects_disclosed", "People disclosed, counted per answer.", ["app", "relation"], self._disclosed
         )
         yield counter(
-            "fields_disclosed", "Disclosures by category, counted per person.", ["app", "category"], dict(self._fields)
+            "fields_disclosed", "Disclosures by category, counted per person.", ["app", "category"], self._fields
         )
         yield counter(
             "fields_withheld",
             "Withheld data by category, counted per person.",
             ["app", "category"],
-            dict(self._withheld),
+            self._withheld,
         )
         yield counter(
             "unclassified_fields", "Values that no category describes.", ["operation"], single(self._unclassified)

@@ -428,7 +428,7 @@ class Redactor:
         known: dict[int, tuple[bool, Table, Context]] = {}
         out = []
         for one in value:
-            raw = one.get(key) if one.__class__ is dict else None
+            raw: Any = one.get(key) if one.__class__ is dict else None
             if not is_id(raw):
                 result = self._value(item, one, context, depth)
                 if result is not GONE:

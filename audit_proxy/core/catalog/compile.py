@@ -153,6 +153,7 @@ class _Compiler:
             responses=responses,
             body=self._body(raw, unjudged=unjudged),
             fields_parameter=fields_parameter,
+            header_names=frozenset(name.lower() for place, name in parameters if place == "header"),
         )
 
     def _security(self, raw: dict[str, Any]) -> tuple[tuple[frozenset[str], ...], bool]:
@@ -187,6 +188,14 @@ class _Compiler:
             if lines:  # a body of lines is judged as the list of its values
                 plan = Field(plan.name, frozenset(), item=plan, seeks=plan.seeks)
             media[lowered] = MediaPlan(plan, lines=lines)
+        return ResponsePlan(media, frozenset(headers), empty=not answer.get("content"))
+
+    def _parameter(self, raw: dict[str, Any], fields_parameter: str | None) -> Parameter:
+        schema = self._deref(raw.get("schema") or {})
+        place = raw["in"]
+        selector = place == "query" and raw["name"] == fields_parameter
+        described = {**schema, **{key: one for key, one in raw.items() if key.startswith("x-")}}
+        return self._described(raw["name"], place, described, required=bool(raw.get("required")), selector=selector)
 
     def _described(
         self, name: str, place: Any, schema: dict[str, Any], *, required: bool, selector: bool = False

@@ -143,6 +143,7 @@ class Operation:
     responses: Mapping[str, ResponsePlan]  # "200", "2XX", "default"
     body: BodyPlan | None = None
     fields_parameter: str | None = None
+    header_names: frozenset[str] = frozenset()  # described header parameters, in lower case
 
     def response(self, status: int) -> ResponsePlan | None:
         return (

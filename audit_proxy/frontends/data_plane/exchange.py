@@ -1,0 +1,368 @@
+"""One request's way over the wire.
+
+Invariants:
+
+- Enforce: nothing of an answer is released before its record is durable; without a record the answer is 503.
+- Monitor: status, headers and body are the platform's, byte for byte, whatever is judged and whatever fails; a failure
+  counts in ``fail_open_total``.
+- Only operations marked ``none`` as a whole stream; every other answer is held, judged and sent anew.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import ClientResponse, StreamReader, web
+from multidict import CIMultiDict
+
+from audit_proxy.core.errors import AuditUnavailable, Reason, Refusal
+from audit_proxy.core.exchange import Request, Response
+from audit_proxy.core.policy import Mode
+from audit_proxy.core.record import Record
+from audit_proxy.frontends.data_plane.coding import CodingError, TooLarge, decode
+from audit_proxy.frontends.data_plane.headers import (
+    Headers,
+    PeerTrust,
+    add_forwarding,
+    judged_response,
+    to_upstream,
+    whole_response,
+)
+from audit_proxy.frontends.data_plane.problems import STATUS, challenge, problem, proxy_status
+from audit_proxy.frontends.data_plane.upstream import Body, UpstreamClient, UpstreamError
+from audit_proxy.pipeline.admit import Admission, Admitter
+from audit_proxy.pipeline.observe import observe
+from audit_proxy.pipeline.record import Recorder
+from audit_proxy.pipeline.review import Outcome, Reviewer
+from audit_proxy.ports import Clock, Metrics
+
+_logger = structlog.get_logger("audit_proxy.data_plane")
+_CHUNK = 64 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Wire:
+    """The data plane's own settings. Sizes in bytes."""
+
+    request_body: int
+    response_body: int
+    in_flight: int
+    trusted: PeerTrust
+    via: str
+    realm: str
+    dialect: str
+    forward_token: bool
+    credential: str | None
+    debug: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Stages:
+    """What an exchange goes through."""
+
+    admitter: Admitter
+    reviewer: Reviewer
+    recorder: Recorder
+    upstream: UpstreamClient
+    metrics: Metrics
+    clock: Clock
+    wire: Wire
+
+
+class Exchange:
+    """One request and its answer: the state that the steps share."""
+
+    __slots__ = ("_began", "_body", "_incoming", "_stages", "_upstream_s", "_wire")
+
+    def __init__(self, stages: Stages, request: web.BaseRequest) -> None:
+        self._stages = stages
+        self._wire = stages.wire
+        self._incoming = request
+        self._began = time.perf_counter()
+        self._upstream_s = 0.0
+        self._body = b""
+
+    async def run(self) -> web.StreamResponse:
+        incoming = self._incoming
+        now = self._stages.clock.now()
+        recorder = self._stages.recorder
+        request = Request(incoming.method, incoming.raw_path, _single(incoming.headers), None)
+        admission = await self._stages.admitter.admit(request, recorder.new_id(now), now, self._read_body)
+        if admission.mode is Mode.monitor:
+            return await self._monitor(admission)
+        if admission.refusal is not None:
+            return await self._deny(admission, admission.refusal)
+        assert admission.operation is not None  # admitted
+        try:
+            if admission.operation.unjudged:
+                return await self._stream(admission)
+            return await self._judge(admission)
+        except UpstreamError as error:
+            return await self._answer(
+                admission, Outcome(STATUS[error.refusal.reason], None, refusal=error.refusal), None, None
+            )
+
+    async def _read_body(self) -> bytes | Refusal:
+        incoming = self._incoming
+        if not incoming.body_exists:
+            return b""
+        if incoming.headers.get("Content-Encoding", "identity") != "identity":
+            return Refusal(Reason.request_not_inspectable, "a request body with a content coding cannot be inspected")
+        limit = self._wire.request_body
+        if (incoming.content_length or 0) > limit:
+            return Refusal(Reason.request_too_large, f"the request body is larger than {limit} bytes")
+        parts: list[bytes] = []
+        size = 0
+        async for chunk in incoming.content.iter_any():
+            size += len(chunk)
+            parts.append(chunk)
+            if size > limit:
+                self._body = b"".join(parts)
+                return Refusal(Reason.request_too_large, f"the request body is larger than {limit} bytes")
+        self._body = b"".join(parts)
+        return self._body
+
+    # -- enforce -----------------------------------------------------------------------------------------------------
+
+    async def _deny(self, admission: Admission, refusal: Refusal) -> web.Response:
+        outcome = Outcome(STATUS[refusal.reason], None)
+        return await self._answer(admission, outcome, None, None)
+
+    async def _judge(self, admission: Admission) -> web.Response:
+        assert admission.operation is not None  # admitted
+        assert admission.asked is not None  # admitted
+        body = admission.asked.body
+        limit = self._wire.response_body
+        asked_at = time.perf_counter()
+        async with self._ask(admission, body, streaming=False) as answer:
+            raw, complete = await _read_limited(answer, limit)
+            headers = answer.headers
+            status = answer.status
+        self._upstream_s = time.perf_counter() - asked_at
+        if not complete:
+            outcome = Outcome(
+                502,
+                None,
+                refusal=Refusal(Reason.response_too_large, "the platform's answer is over the size limit"),
+                uninspected=True,
+            )
+            return await self._answer(admission, outcome, None, status)
+        outcome = await self._review(admission, status, headers, raw)
+        described = admission.operation.response(status)
+        passing = judged_response(headers, described.headers if described is not None else frozenset())
+        return await self._answer(admission, outcome, passing, status)
+
+    async def _review(self, admission: Admission, status: int, headers: Headers, raw: bytes) -> Outcome:
+        try:
+            body = decode(raw, ",".join(headers.getall("Content-Encoding", ())), self._wire.response_body)
+        except CodingError as error:
+            return Outcome(502, None, refusal=Refusal(Reason.response_not_inspectable, str(error)), uninspected=True)
+        except TooLarge:
+            return Outcome(
+                502,
+                None,
+                refusal=Refusal(Reason.response_too_large, "the platform's answer is over the size limit"),
+                uninspected=True,
+            )
+        kinds = headers.getall("Content-Type", ())
+        response = Response(status, {"content-type": kinds[0] if len(kinds) == 1 else ""}, body)
+        return await self._stages.reviewer.review(admission, response)
+
+    async def _answer(
+        self, admission: Admission, outcome: Outcome, passing: CIMultiDict[str] | None, received: int | None
+    ) -> web.Response:
+        """Records, then releases."""
+        refusal = admission.refusal or outcome.refusal
+        lost = refusal is not None and refusal.reason is Reason.response_not_described
+        if refusal is not None and not lost:
+            response = self._problem(refusal, admission.id, None if refusal.reason is Reason.not_found else received)
+            outcome.status = response.status
+        else:
+            headers = passing if passing is not None else CIMultiDict()
+            headers["X-Audit-Id"] = admission.id
+            headers["Proxy-Status"] = proxy_status(self._wire.via, refusal, received)
+            if outcome.content_type is not None:
+                headers["Content-Type"] = outcome.content_type
+            headers.setdefault("Cache-Control", "no-store")
+            response = web.Response(status=outcome.status, headers=headers, body=outcome.body)
+        size = len(response.body) if isinstance(response.body, bytes) else 0
+        if not await self._record(admission, outcome, size):
+            return self._problem(Refusal(Reason.audit_unavailable), None)
+        return response
+
+    async def _record(self, admission: Admission, outcome: Outcome, size: int | None) -> bool:
+        """Whether the record is durable. Counts and logs the request."""
+        elapsed = time.perf_counter() - self._began
+        try:
+            record = await self._stages.recorder.commit(admission, outcome, size=size, elapsed=elapsed)
+        except AuditUnavailable:
+            self._stages.metrics.denial(admission.label, Reason.audit_unavailable.value)
+            return False
+        self._count(admission, outcome, record)
+        return True
+
+    def _count(self, admission: Admission, outcome: Outcome, record: Record) -> None:
+        seconds = time.perf_counter() - self._began
+        observe(
+            self._stages.metrics,
+            admission.label,
+            record,
+            unclassified=outcome.unclassified,
+            seconds=seconds,
+            upstream=self._upstream_s,
+        )
+        if self._wire.debug:
+            _logger.debug(
+                "request",
+                id=record.id,
+                app=admission.label,
+                operation=record.operation,
+                decision=record.decision,
+                reason=record.reason,
+                status=record.status,
+                ms=round(seconds * 1000, 2),
+            )
+
+    # -- unjudged operations stream ----------------------------------------------------------------------------------
+
+    async def _stream(self, admission: Admission) -> web.StreamResponse:
+        asked_at = time.perf_counter()
+        body = self._incoming.content if self._incoming.body_exists else None
+        async with self._ask(admission, body, streaming=True) as answer:
+            self._upstream_s = time.perf_counter() - asked_at
+            outcome = Outcome(answer.status, None, uninspected=True)
+            if not await self._record(admission, outcome, answer.content_length):
+                return self._problem(Refusal(Reason.audit_unavailable), None)
+            headers = whole_response(answer.headers)
+            headers["X-Audit-Id"] = admission.id
+            headers["Proxy-Status"] = proxy_status(self._wire.via, None, answer.status)
+            return await self._relay(answer, headers, b"")
+
+    async def _relay(self, answer: ClientResponse, headers: CIMultiDict[str], first: bytes) -> web.StreamResponse:
+        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
+        await response.prepare(self._incoming)
+        try:
+            if first:
+                await response.write(first)
+            async for chunk in answer.content.iter_chunked(_CHUNK):
+                await response.write(chunk)
+        except ConnectionError:
+            response.force_close()  # the app went away
+            return response
+        await response.write_eof()
+        return response
+
+    # -- monitor -----------------------------------------------------------------------------------------------------
+
+    async def _monitor(self, admission: Admission) -> web.StreamResponse:
+        judged = admission.refusal is None and admission.operation is not None and not admission.operation.unjudged
+        asked_at = time.perf_counter()
+        try:
+            async with self._ask(admission, self._whole_body(), streaming=True) as answer:
+                raw, complete = await _read_limited(answer, self._wire.response_body) if judged else (b"", False)
+                self._upstream_s = time.perf_counter() - asked_at
+                outcome = Outcome(answer.status, None, uninspected=True)
+                if complete:
+                    outcome = await self._would(admission, answer, raw)
+                outcome.status = answer.status
+                if not await self._record(admission, outcome, len(raw) if complete else answer.content_length):
+                    self._stages.metrics.fail_open("audit")
+                headers = whole_response(answer.headers)
+                if not complete:
+                    return await self._relay(answer, headers, raw)
+                return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=raw)
+        except UpstreamError as error:
+            outcome = Outcome(STATUS[error.refusal.reason], None, refusal=error.refusal)
+            if not await self._record(admission, outcome, 0):
+                self._stages.metrics.fail_open("audit")
+            return self._problem(error.refusal, None)
+
+    def _whole_body(self) -> bytes | AsyncIterator[bytes] | None:
+        """The app's body as it came: what was read to be judged, and what may still follow."""
+        incoming = self._incoming
+        if not incoming.body_exists:
+            return None
+        if incoming.content.at_eof():
+            return self._body
+        return _joined(self._body, incoming.content)
+
+    async def _would(self, admission: Admission, answer: ClientResponse, raw: bytes) -> Outcome:
+        try:
+            return await self._review(admission, answer.status, answer.headers, raw)
+        except Exception:  # noqa: BLE001  (monitor passes under every fault, and counts it)
+            self._stages.metrics.fail_open("review")
+            return Outcome(answer.status, None, uninspected=True)
+
+    # -- the platform ------------------------------------------------------------------------------------------------
+
+    def _ask(self, admission: Admission, body: Body, *, streaming: bool) -> AbstractAsyncContextManager[ClientResponse]:
+        incoming, wire, operation = self._incoming, self._wire, admission.operation
+        enforce = admission.mode is Mode.enforce
+        judged = enforce and operation is not None and not operation.unjudged
+        described = operation.header_names if judged and operation is not None else frozenset()
+        headers = to_upstream(
+            incoming.headers,
+            judged=judged,
+            described=described,
+            credential=wire.credential,
+            forward_token=wire.forward_token,
+        )
+        trusted = incoming.remote in wire.trusted
+        add_forwarding(
+            headers, incoming.headers, incoming.remote, trusted=trusted, via=wire.via, scheme=incoming.scheme
+        )
+        if streaming and body is not None and not isinstance(body, bytes) and incoming.content_length is not None:
+            headers["Content-Length"] = str(incoming.content_length)
+        # enforce sends the form that was judged; monitor sends what came
+        target = admission.target.text if enforce and admission.target is not None else incoming.raw_path
+        return self._stages.upstream.ask(admission.method, target, headers, body, streaming=streaming)
+
+    def _problem(self, refusal: Refusal, audit_id: str | None, received: int | None = None) -> web.Response:
+        return problem_response(self._wire, refusal, audit_id, received)
+
+
+def problem_response(wire: Wire, refusal: Refusal, audit_id: str | None, received: int | None = None) -> web.Response:
+    """A refusal as an answer."""
+    status, headers, body = problem(refusal, wire.dialect)
+    value = challenge(refusal, wire.realm)
+    if value is not None:
+        headers["WWW-Authenticate"] = value
+    headers["Proxy-Status"] = proxy_status(wire.via, refusal, received)
+    if audit_id is not None:
+        headers["X-Audit-Id"] = audit_id
+    if status == 503:
+        headers["Retry-After"] = "1"
+    return web.Response(status=status, headers=headers, body=body)
+
+
+async def _read_limited(answer: ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """The answer's body as it came, and whether it is whole; reading ends past ``limit`` bytes."""
+    if answer.content_length is not None and answer.content_length <= limit:
+        return await answer.read(), True
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in answer.content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            return b"".join(parts), False
+    return b"".join(parts), True
+
+
+async def _joined(first: bytes, rest: StreamReader) -> AsyncIterator[bytes]:
+    if first:
+        yield first
+    async for chunk in rest.iter_chunked(_CHUNK):
+        yield chunk
+
+
+def _single(headers: Headers) -> dict[str, str]:
+    """The headers that admission reads, by lower-case name. A repeated one keeps all its values, so it cannot parse."""
+    found: dict[str, str] = {}
+    for name in ("Authorization", "Content-Type", "traceparent"):
+        values = headers.getall(name, None)
+        if values is not None:
+            found[name.lower()] = values[0] if len(values) == 1 else ", ".join(values)
+    return found

@@ -1,0 +1,139 @@
+"""Which headers pass, in each direction.
+
+Invariants:
+
+- Hop-by-hop headers and those that ``Connection`` names never pass (RFC 9110 section 7.6.1).
+- On judged operations both directions are allowlists: what could carry data, credentials or a second meaning of the
+  request stays out. Conditional and range headers do not reach the platform.
+- ``Forwarded`` and ``X-Forwarded-*`` of peers that are not configured as trusted are replaced, not extended.
+"""
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+
+from multidict import CIMultiDict, CIMultiDictProxy
+
+Headers = CIMultiDictProxy[str]
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "http2-settings",
+    }
+)
+_FORWARDED = frozenset(
+    {"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "via"}
+)
+_OURS = frozenset({"host", "content-length", "expect", "x-audit-id", "proxy-status"}) | HOP_BY_HOP | _FORWARDED
+_OVERRIDES = frozenset(
+    {
+        "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url", "x-override-url",
+        "x-original-uri", "x-forwarded-uri", "x-forwarded-path", "x-forwarded-prefix", "x-forwarded-method",
+    }
+)  # fmt: skip
+_REQUEST_ALLOWED = frozenset(
+    {
+        "accept",
+        "accept-language",
+        "authorization",
+        "content-type",
+        "user-agent",
+        "traceparent",
+        "tracestate",
+        "idempotency-key",
+        "origin",
+        "dpop",
+    }
+)
+_RESPONSE_ALLOWED = frozenset({"retry-after", "content-language", "deprecation", "sunset", "vary"})
+
+
+class PeerTrust:
+    """Networks whose forwarding headers are believed."""
+
+    def __init__(self, networks: Iterable[str]) -> None:
+        self._networks = [ipaddress.ip_network(one) for one in networks]
+
+    def __contains__(self, peer: str | None) -> bool:
+        if peer is None or not self._networks:
+            return False
+        try:
+            address = ipaddress.ip_address(peer)
+        except ValueError:
+            return False
+        return any(address in network for network in self._networks)
+
+
+def named_by_connection(headers: Mapping[str, str]) -> frozenset[str]:
+    """Further hop-by-hop headers: those that ``Connection`` names, in lower case."""
+    value = headers.get("Connection")
+    if value is None or value == "keep-alive":
+        return frozenset()
+    return frozenset(name.strip().lower() for name in value.split(","))
+
+
+def to_upstream(
+    headers: Headers, *, judged: bool, described: frozenset[str], credential: str | None, forward_token: bool
+) -> CIMultiDict[str]:
+    """The request's headers for the platform. ``described``: header parameters of the operation, in lower case;
+    ``credential``: the Authorization value that replaces the app's, or None.
+    """
+    dropped = named_by_connection(headers)
+    result: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        lowered = name.lower()
+        if judged:
+            if lowered not in _REQUEST_ALLOWED and lowered not in described:
+                continue
+        elif lowered in _OURS or lowered in _OVERRIDES:
+            continue
+        if lowered in dropped or (lowered == "authorization" and not forward_token):
+            continue
+        result.add(name, value)
+    if credential is not None:
+        result["Authorization"] = credential
+    if judged:
+        result["Accept-Encoding"] = "gzip, deflate"
+    return result
+
+
+def add_forwarding(
+    result: CIMultiDict[str], incoming: Headers, peer: str | None, *, trusted: bool, via: str, scheme: str
+) -> None:
+    """Sets ``Forwarded`` (RFC 7239), ``X-Forwarded-*`` and ``Via`` (RFC 9110 section 7.6.3)."""
+    address = peer or "unknown"
+    node = f'"[{address}]"' if ":" in address else address
+    host = incoming.get("Host", "")
+    before: Sequence[str] = incoming.getall("Forwarded", []) if trusted else ()
+    quoted = f';host="{host}"' if host and '"' not in host and "\\" not in host else ""
+    result["Forwarded"] = ", ".join([*before, f"for={node};proto={scheme}{quoted}"])
+    before = incoming.getall("X-Forwarded-For", []) if trusted else ()
+    result["X-Forwarded-For"] = ", ".join([*before, address])
+    result["X-Forwarded-Proto"] = incoming.get("X-Forwarded-Proto", scheme) if trusted else scheme
+    if host:
+        result["X-Forwarded-Host"] = incoming.get("X-Forwarded-Host", host) if trusted else host
+    result["Via"] = ", ".join([*incoming.getall("Via", []), f"1.1 {via}"])
+
+
+def judged_response(headers: Headers, described: frozenset[str]) -> CIMultiDict[str]:
+    """The few of a judged answer's headers that pass: representation data is made anew by the caller."""
+    result: CIMultiDict[str] = CIMultiDict()
+    for name, value in headers.items():
+        lowered = name.lower()
+        if lowered in _RESPONSE_ALLOWED or lowered in described:
+            result.add(name, value)
+    return result
+
+
+def whole_response(headers: Headers) -> CIMultiDict[str]:
+    """All end-to-end headers, for what passes unjudged."""
+    dropped = named_by_connection(headers) | HOP_BY_HOP
+    return CIMultiDict((name, value) for name, value in headers.items() if name.lower() not in dropped)
