@@ -94,3 +94,7 @@ class ConsentUnavailable(Unavailable):
 
 class AuditUnavailable(Unavailable):
     """The audit log did not take the record durably: nothing may be released."""
+
+
+class LogUnusable(Exception):  # noqa: N818  (a fact about the directory, not a bug of ours)
+    """The audit log cannot be opened: another process has it, or its files contradict its signed checkpoint."""

@@ -1,17 +1,6 @@
-"""What may leave of an inspected body, and exactly what did.
-
-Invariants:
-
-- A value leaves only where its plan describes its place and type, its category is known, and everyone it is about
-  permits it with the scopes it needs (or the content is public). Everything else is withheld.
-- Nobody's id resolves to nothing: a subject context without a resolvable id is a third party without a grant.
-- ``disclosed`` lists exactly the personal fields that stand in the result; a result redacted again loses nothing more.
-- A refused person's object goes as a whole (policy ``drop``), with everything inside it.
-- Order and numbers stay; withheld list members leave no gap.
-"""
+"""The walk over a parsed body: see the package for its invariants."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 from audit_proxy.core.catalog.model import ConsentRule, Field, ObjectPlan
@@ -19,92 +8,19 @@ from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import Consent
 from audit_proxy.core.inspection import NotInspectable, RawId, is_id, object_plan, resolve
 from audit_proxy.core.policy import RefusedThirdParty, Unclassified
+from audit_proxy.core.redaction.tables import (
+    GONE,
+    MAX_TABLES,
+    Context,
+    Notes,
+    Redacted,
+    Table,
+    TableCache,
+    groups,
+)
 
-Notes = dict[tuple[Any, ...], list[tuple[RawId, ...]]]
-"""(Table, *keys) or (Field, ground) -> the people of each object where those keys stood."""
-GONE: Any = object()  # what stands for a value that is dropped
 _CONTAINERS = (dict, list)
 _NULL: frozenset[type] = frozenset({type(None)})  # a container that is null says nothing of anyone
-NOT_DESCRIBED: tuple[str, ...] = ("unclassified",)
-
-
-@dataclass(slots=True, eq=False)
-class Context:
-    """What holds for the fields about one set of people: the scopes in force, and on what ground."""
-
-    subjects: tuple[RawId, ...]  # empty: about nobody, or about people who cannot be resolved
-    scopes: frozenset[str] | None  # None: refused
-    ground: Consent
-    public: bool = False
-    tables: "dict[ObjectPlan, Table]" = field(default_factory=dict)  # shared by contexts with the same verdicts
-
-
-Named = tuple[Consent, tuple[str, ...], tuple[str, ...]]  # ground, catalog paths, categories
-
-
-@dataclass(slots=True, eq=False)
-class Table:
-    """One object plan under one set of verdicts: which scalars pass as they are, and on what ground each field stands."""
-
-    plan: ObjectPlan
-    passing: dict[str, frozenset[type]]
-    dropping: dict[str, frozenset[type]]  # classified scalars that are withheld by leaving them out
-    grounds: Mapping[str, Consent]
-    otherwise: Consent = Consent.unclassified  # the ground of keys that no property describes
-    named: dict[tuple[str, ...], list[Named]] = field(default_factory=dict)  # keys that stood together -> what they are
-
-    def names(self, keys: tuple[str, ...]) -> list[Named]:
-        """The personal fields among an object's keys, by ground."""
-        found = self.named.get(keys)
-        if found is None:
-            if len(self.named) >= MAX_NAMED:
-                self.named.clear()
-            found = self.named[keys] = self._names(keys)
-        return found
-
-    def _names(self, keys: tuple[str, ...]) -> list[Named]:
-        by_ground: dict[Consent, tuple[set[str], set[str]]] = {}
-        for key in keys:
-            place = self.plan.fields.get(key)
-            ground = self.grounds.get(key, self.otherwise)
-            if place is None:
-                name, categories = f"{self.plan.name}.?", NOT_DESCRIBED
-            elif place.object is not None or place.item is not None or place.variants is not None:
-                continue  # what is inside has its own notes
-            elif place.personal or ground in (Consent.scope_missing, Consent.aggregate):
-                name, categories = place.name, place.categories or NOT_DESCRIBED
-            else:
-                continue
-            fields, kinds = by_ground.setdefault(ground, (set(), set()))
-            fields.add(name)
-            kinds.update(categories)
-        return [(ground, tuple(sorted(fields)), tuple(sorted(kinds))) for ground, (fields, kinds) in by_ground.items()]
-
-
-TableCache = dict[tuple[Any, ...], dict[ObjectPlan, Table]]
-"""Compiled verdict tables, kept between requests: a pure function of plan and verdict key, never of a person."""
-MAX_TABLES = 1024
-MAX_NAMED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Fields disclosed or withheld about people, on one ground. ``subjects`` are raw ids; () for nobody resolvable."""
-
-    fields: tuple[str, ...]
-    categories: tuple[str, ...]
-    ground: Consent
-    subjects: tuple[RawId, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Redacted:
-    """``value`` is GONE when the root itself was refused."""
-
-    value: Any
-    disclosed: tuple[Group, ...]
-    withheld: tuple[Group, ...]
-    unclassified: int  # values withheld or passed because nothing classifies them
 
 
 class Redactor:
@@ -151,7 +67,7 @@ class Redactor:
     def redact(self, plan: Field, value: Any) -> Redacted:
         """Redacts a parsed body. The value handed in may be changed; use only the one handed back."""
         result = self._value(plan, value, self._nobody, self._max_depth)
-        return Redacted(result, self._groups(self._disclosed), self._groups(self._withheld), self._unclassified)
+        return Redacted(result, groups(self._disclosed), groups(self._withheld), self._unclassified)
 
     # -- contexts ----------------------------------------------------------------------------------------------------
 
@@ -508,26 +424,3 @@ class Redactor:
     def _note(self, allowed: bool, place: Field, ground: Consent, context: Context) -> None:
         if place.personal:
             (self._disclosed if allowed else self._withheld).setdefault((place, ground), []).append(context.subjects)
-
-    @staticmethod
-    def _groups(notes: Notes) -> tuple[Group, ...]:
-        """Notes as groups: one for each ground and set of people, their fields together."""
-        merged: dict[tuple[Consent, tuple[RawId, ...]], list[Named]] = {}
-        for key, people in notes.items():
-            subjects = tuple({one: None for ids in people for one in ids})
-            first = key[0]
-            if first.__class__ is Table:
-                named = first.names(key[1:])
-            else:
-                named = [(key[1], (first.name,), NOT_DESCRIBED if key[1] is Consent.unclassified else first.categories)]
-            for one in named:
-                merged.setdefault((one[0], subjects), []).append(one)
-        return tuple(_group(ground, subjects, named) for (ground, subjects), named in merged.items())
-
-
-def _group(ground: Consent, subjects: tuple[RawId, ...], named: list[Named]) -> Group:
-    if len(named) == 1:
-        return Group(named[0][1], named[0][2], ground, subjects)
-    fields = {name for one in named for name in one[1]}
-    kinds = {kind for one in named for kind in one[2]}
-    return Group(tuple(sorted(fields)), tuple(sorted(kinds)), ground, subjects)

@@ -1,0 +1,116 @@
+"""The values of redaction: contexts, verdict tables, and groups of what was disclosed or withheld."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from audit_proxy.core.catalog.model import Field, ObjectPlan
+from audit_proxy.core.errors import Consent
+from audit_proxy.core.inspection import RawId
+
+Notes = dict[tuple[Any, ...], list[tuple[RawId, ...]]]
+"""(Table, *keys) or (Field, ground) -> the people of each object where those keys stood."""
+GONE: Any = object()  # what stands for a value that is dropped
+NOT_DESCRIBED: tuple[str, ...] = ("unclassified",)
+
+
+@dataclass(slots=True, eq=False)
+class Context:
+    """What holds for the fields about one set of people: the scopes in force, and on what ground."""
+
+    subjects: tuple[RawId, ...]  # empty: about nobody, or about people who cannot be resolved
+    scopes: frozenset[str] | None  # None: refused
+    ground: Consent
+    public: bool = False
+    tables: "dict[ObjectPlan, Table]" = field(default_factory=dict)  # shared by contexts with the same verdicts
+
+
+Named = tuple[Consent, tuple[str, ...], tuple[str, ...]]  # ground, catalog paths, categories
+
+
+@dataclass(slots=True, eq=False)
+class Table:
+    """One object plan under one set of verdicts: which scalars pass as they are, and on what ground each field stands."""
+
+    plan: ObjectPlan
+    passing: dict[str, frozenset[type]]
+    dropping: dict[str, frozenset[type]]  # classified scalars that are withheld by leaving them out
+    grounds: Mapping[str, Consent]
+    otherwise: Consent = Consent.unclassified  # the ground of keys that no property describes
+    named: dict[tuple[str, ...], list[Named]] = field(default_factory=dict)  # keys that stood together -> what they are
+
+    def names(self, keys: tuple[str, ...]) -> list[Named]:
+        """The personal fields among an object's keys, by ground."""
+        found = self.named.get(keys)
+        if found is None:
+            if len(self.named) >= MAX_NAMED:
+                self.named.clear()
+            found = self.named[keys] = self._names(keys)
+        return found
+
+    def _names(self, keys: tuple[str, ...]) -> list[Named]:
+        by_ground: dict[Consent, tuple[set[str], set[str]]] = {}
+        for key in keys:
+            place = self.plan.fields.get(key)
+            ground = self.grounds.get(key, self.otherwise)
+            if place is None:
+                name, categories = f"{self.plan.name}.?", NOT_DESCRIBED
+            elif place.object is not None or place.item is not None or place.variants is not None:
+                continue  # what is inside has its own notes
+            elif place.personal or ground in (Consent.scope_missing, Consent.aggregate):
+                name, categories = place.name, place.categories or NOT_DESCRIBED
+            else:
+                continue
+            fields, kinds = by_ground.setdefault(ground, (set(), set()))
+            fields.add(name)
+            kinds.update(categories)
+        return [(ground, tuple(sorted(fields)), tuple(sorted(kinds))) for ground, (fields, kinds) in by_ground.items()]
+
+
+TableCache = dict[tuple[Any, ...], dict[ObjectPlan, Table]]
+"""Compiled verdict tables, kept between requests: a pure function of plan and verdict key, never of a person."""
+MAX_TABLES = 1024
+MAX_NAMED = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Fields disclosed or withheld about people, on one ground. ``subjects`` are raw ids; () for nobody resolvable."""
+
+    fields: tuple[str, ...]
+    categories: tuple[str, ...]
+    ground: Consent
+    subjects: tuple[RawId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Redacted:
+    """``value`` is GONE when the root itself was refused."""
+
+    value: Any
+    disclosed: tuple[Group, ...]
+    withheld: tuple[Group, ...]
+    unclassified: int  # values withheld or passed because nothing classifies them
+
+
+def groups(notes: Notes) -> tuple[Group, ...]:
+    """Notes as groups: one for each ground and set of people, their fields together."""
+        merged: dict[tuple[Consent, tuple[RawId, ...]], list[Named]] = {}
+        for key, people in notes.items():
+            subjects = tuple({one: None for ids in people for one in ids})
+            first = key[0]
+            if first.__class__ is Table:
+                named = first.names(key[1:])
+            else:
+                named = [(key[1], (first.name,), NOT_DESCRIBED if key[1] is Consent.unclassified else first.categories)]
+            for one in named:
+                merged.setdefault((one[0], subjects), []).append(one)
+        return tuple(_group(ground, subjects, named) for (ground, subjects), named in merged.items())
+
+
+def _group(ground: Consent, subjects: tuple[RawId, ...], named: list[Named]) -> Group:
+    if len(named) == 1:
+        return Group(named[0][1], named[0][2], ground, subjects)
+    fields = {name for one in named for name in one[1]}
+    kinds = {kind for one in named for kind in one[2]}
+    return Group(tuple(sorted(fields)), tuple(sorted(kinds)), ground, subjects)

@@ -1,0 +1,51 @@
+"""Token resolvers from settings."""
+
+from contextlib import AsyncExitStack
+
+import aiohttp
+
+from audit_proxy.adapters.keys_jwks import FixedKeys, JwksUrl, key_set
+from audit_proxy.adapters.tokens_jwt import IssuerConfig, JwtResolver
+from audit_proxy.core.identity import ClaimRules
+from audit_proxy.core.jose import hmac_keys
+from audit_proxy.ports import IssuerKeys, TokenResolver
+from audit_proxy.settings.model import Identity, Issuer
+from audit_proxy.settings.secrets import read_secret
+
+
+async def open_tokens(settings: Identity, session: aiohttp.ClientSession, stack: AsyncExitStack) -> TokenResolver:
+    """A resolver for every configured issuer; what it starts is closed with ``stack``."""
+    issuers: list[IssuerConfig] = []
+    keys: dict[str, IssuerKeys] = {}
+    for one in settings.issuers:
+        issuers.append(_config(one))
+        keys[one.issuer] = await _keys(one, session, stack)
+    return JwtResolver(issuers, keys, cache_entries=settings.token_cache_entries)
+
+
+def _config(one: Issuer) -> IssuerConfig:
+    audiences = one.audience if isinstance(one.audience, list) else [one.audience]
+    claims = ClaimRules(
+        issuer=one.issuer,
+        audiences=frozenset(audiences),
+        holder_namespace=one.holder_namespace,
+        app_claims=tuple(one.app_claim),
+        holder_claim=one.holder_claim,
+        app_only_claim=one.app_only_claim,
+        app_only_value=one.app_only_value,
+        scope_claims=tuple(one.scope_claim),
+    )
+    return IssuerConfig(claims, frozenset(one.algorithms), one.leeway_s, one.require_typ)
+
+
+async def _keys(one: Issuer, session: aiohttp.ClientSession, stack: AsyncExitStack) -> IssuerKeys:
+    pinned = frozenset(one.algorithms)
+    if one.hmac_secret is not None:
+        return FixedKeys(hmac_keys(read_secret(one.hmac_secret), pinned))
+    if one.jwks_file is not None:
+        return FixedKeys(key_set(one.jwks_file.read_bytes(), pinned))
+    assert one.jwks_url is not None  # settings give exactly one
+    keys = JwksUrl(one.jwks_url, pinned, session, refresh_s=one.jwks_refresh_s)
+    await keys.start()
+    stack.push_async_callback(keys.close)
+    return keys

@@ -1,0 +1,180 @@
+"""Everything ``audit-proxy serve`` starts, joined and stopped in order."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+
+import aiohttp
+import structlog
+from prometheus_client import CollectorRegistry
+
+from audit_proxy import __version__
+from audit_proxy.adapters.apps_file import FileApps
+from audit_proxy.adapters.clock_system import SystemClock
+from audit_proxy.adapters.consent_sqlite import open_consent_store
+from audit_proxy.adapters.metrics_prometheus import PrometheusMetrics
+from audit_proxy.adapters.pseudonyms_keyed import KeyedPseudonymizer
+from audit_proxy.frontends.admin import AdminFrontend
+from audit_proxy.frontends.data_plane.exchange import Stages, Wire
+from audit_proxy.frontends.data_plane.headers import PeerTrust
+from audit_proxy.frontends.data_plane.server import DataPlane
+from audit_proxy.frontends.data_plane.upstream import Limits, UpstreamClient
+from audit_proxy.pipeline.admit import Admitter
+from audit_proxy.pipeline.record import Recorder
+from audit_proxy.pipeline.review import Reviewer
+from audit_proxy.settings import admin_tokens
+from audit_proxy.settings.catalog import load_catalog
+from audit_proxy.settings.load import Loaded
+from audit_proxy.settings.secrets import read_key, read_secret
+from audit_proxy.wiring.identity import open_tokens
+from audit_proxy.wiring.log import open_audit_log
+
+_log = structlog.get_logger("audit_proxy")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A proxy that serves: the ports it bound."""
+
+    data_port: int
+    admin_port: int
+
+
+async def serve(
+    loaded: Loaded, *, ready: Callable[[Running], None] | None = None, stop: asyncio.Event | None = None
+) -> bool:
+    """Serves until SIGTERM or SIGINT (or ``stop``), then drains; whether every request in flight ended.
+
+    ``ready`` is called once both listeners take connections. Raises OSError, LogUnusable, ConsentUnavailable,
+    CatalogError at start.
+    """
+    stopping = stop or asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    async with AsyncExitStack() as stack:
+        running, plane = await _start(loaded, stack)
+        _log.info("serving", data_port=running.data_port, admin_port=running.admin_port, version=__version__)
+        if ready is not None:
+            ready(running)
+        await stopping.wait()
+        _log.info("draining", in_flight=plane.in_flight)
+        drained = await plane.stop(loaded.settings.data.drain_s)
+        _log.info("stopped", drained=drained)
+    return drained
+
+
+async def _start(loaded: Loaded, stack: AsyncExitStack) -> tuple[Running, DataPlane]:
+    settings, policy = loaded.settings, loaded.policy
+    catalog = load_catalog(settings)
+    for finding in catalog.findings:
+        _log.warning("catalog", finding=finding)
+    clock = SystemClock()
+    registry = CollectorRegistry()
+    metrics = PrometheusMetrics(registry, __version__)
+    audit = settings.audit
+    node = audit.origin
+    log = await open_audit_log(
+        audit.directory,
+        audit.origin,
+        node,
+        read_key(audit.signing_key),
+        durability=audit.durability,
+        commit_interval_ms=audit.commit_interval_ms,
+        commit_timeout_s=audit.commit_timeout_s,
+        checkpoint_interval_s=audit.checkpoint_interval_s,
+        segment_bytes=audit.segment_bytes,
+        max_pending_records=audit.max_pending_records,
+        clock=clock,
+        on_commit=metrics.commit,
+        on_failure=metrics.audit_failure,
+    )
+    stack.push_async_callback(log.close)
+    pseudonyms = KeyedPseudonymizer(read_key(audit.pseudonym_key))
+    consent = await open_consent_store(
+        settings.consent.path,
+        cache_entries=settings.consent.cache_entries,
+        feed_interval_s=settings.consent.feed_interval_s,
+        clock=clock,
+        on_withdrawal=lambda _app, _subject, withdrawn_at, applied_at: metrics.withdrawal(
+            max(0.0, applied_at - withdrawn_at)
+        ),
+    )
+    stack.push_async_callback(consent.close)
+    session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
+    tokens = await open_tokens(settings.identity, session, stack)
+    metrics.gauge("audit_log_size", "Records in the audit log.", lambda: float(log.size))
+    metrics.gauge(
+        "audit_checkpoint_age_seconds",
+        "Age of the newest published checkpoint.",
+        lambda: None if log.checkpoint_at is None else max(0.0, clock.now() - log.checkpoint_at),
+    )
+    upstream = UpstreamClient(
+        settings.upstream.url,
+        Limits(
+            settings.upstream.connect_timeout_s,
+            settings.upstream.first_byte_timeout_s,
+            settings.upstream.total_timeout_s,
+            settings.upstream.max_connections,
+        ),
+    )
+    await upstream.start()
+    stack.push_async_callback(upstream.stop)
+    recorder = Recorder(log, pseudonyms, catalog, policy, node)
+    stages = Stages(
+        Admitter(catalog, policy, tokens, FileApps(loaded.apps)),
+        Reviewer(catalog, policy, consent, settings.limits.response_depth),
+        recorder,
+        upstream,
+        metrics,
+        clock,
+        _wire(loaded, catalog.dialect),
+    )
+
+    async def log_takes_records() -> bool:
+        return log.healthy
+
+    async def consent_answers() -> bool:
+        await consent.standings("audit-proxy", ["health:check"])
+        return True
+
+    checks: dict[str, Callable[[], Awaitable[bool]]] = {"audit_log": log_takes_records, "consent": consent_answers}
+    admin = AdminFrontend(
+        consent,
+        log,
+        pseudonyms,
+        admin_tokens.load(settings.admin.tokens_file),
+        registry,
+        checks,
+        clock,
+        node,
+    )
+    admin_port = await admin.start(settings.admin.host, settings.admin.port)
+    stack.push_async_callback(admin.stop)
+    plane = DataPlane(
+        stages,
+        keepalive_s=settings.data.keepalive_s,
+        header_bytes=settings.limits.request_header_bytes,
+        target_bytes=settings.limits.target_bytes,
+    )
+    data_port = await plane.start(settings.data.host, settings.data.port)
+    return Running(data_port, admin_port), plane
+
+
+def _wire(loaded: Loaded, dialect: str) -> Wire:
+    settings = loaded.settings
+    credential = settings.upstream.service_credential
+    return Wire(
+        request_body=settings.limits.request_body_bytes,
+        response_body=settings.limits.response_body_bytes,
+        in_flight=settings.limits.in_flight_requests,
+        trusted=PeerTrust(settings.data.trusted_proxies),
+        via=settings.upstream.via,
+        realm=settings.identity.realm,
+        dialect=dialect,
+        forward_token=settings.upstream.credential == "forward",
+        credential=None if credential is None else read_secret(credential).decode("ascii"),
+        debug=settings.logging.level == "debug",
+    )
