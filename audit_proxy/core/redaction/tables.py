@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from audit_proxy.core.catalog.model import Field, ObjectPlan
+from audit_proxy.core.catalog.model import ObjectPlan
 from audit_proxy.core.errors import Consent
 from audit_proxy.core.inspection import RawId
 
@@ -95,17 +95,17 @@ class Redacted:
 
 def groups(notes: Notes) -> tuple[Group, ...]:
     """Notes as groups: one for each ground and set of people, their fields together."""
-        merged: dict[tuple[Consent, tuple[RawId, ...]], list[Named]] = {}
-        for key, people in notes.items():
-            subjects = tuple({one: None for ids in people for one in ids})
-            first = key[0]
-            if first.__class__ is Table:
-                named = first.names(key[1:])
-            else:
-                named = [(key[1], (first.name,), NOT_DESCRIBED if key[1] is Consent.unclassified else first.categories)]
-            for one in named:
-                merged.setdefault((one[0], subjects), []).append(one)
-        return tuple(_group(ground, subjects, named) for (ground, subjects), named in merged.items())
+    merged: dict[tuple[Consent, tuple[RawId, ...]], list[Named]] = {}
+    for key, people in notes.items():
+        subjects = tuple({one: None for ids in people for one in ids})
+        first = key[0]
+        if first.__class__ is Table:
+            named = first.names(key[1:])
+        else:
+            named = [(key[1], (first.name,), NOT_DESCRIBED if key[1] is Consent.unclassified else first.categories)]
+        for one in named:
+            merged.setdefault((one[0], subjects), []).append(one)
+    return tuple(_group(ground, subjects, named) for (ground, subjects), named in merged.items())
 
 
 def _group(ground: Consent, subjects: tuple[RawId, ...], named: list[Named]) -> Group:
