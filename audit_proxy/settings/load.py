@@ -14,11 +14,12 @@ from pydantic import BaseModel, ValidationError
 
 from audit_proxy.core.jose import PRIVATE_KEY, NotStrict, hmac_keys, parse_jwks
 from audit_proxy.core.policy import App, Policy
+from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.apps import parse_apps
 from audit_proxy.settings.files import ConfigProblems, Document, Loc, Problem, read_yaml
 from audit_proxy.settings.model import Secret, Settings
 from audit_proxy.settings.policy import HASH_LENGTH, parse_policy
-from audit_proxy.settings.secrets import SecretError, check_secret, read_private, read_secret
+from audit_proxy.settings.secrets import check_secret, read_secret
 from audit_proxy.settings.validate import validated
 
 __all__ = ["FILL_IN", "ConfigProblems", "Loaded", "Problem", "load", "load_settings_only"]
@@ -61,7 +62,8 @@ def load(path: Path) -> Loaded:
         except ConfigProblems as error:
             problems += error.problems
     if problems or settings is None or policy is None or apps is None or apps_document is None:
-        raise ConfigProblems(problems)
+        files = list(dict.fromkeys(problem.file for problem in problems))
+        raise ConfigProblems(sorted(problems, key=lambda one: (files.index(one.file), one.line, one.column)))
     return Loaded(settings, policy, apps, sha256(apps_document.data).hexdigest()[:HASH_LENGTH])
 
 
@@ -103,7 +105,7 @@ def _companion(document: Document, name: str, problems: list[Problem]) -> Docume
 def _unfilled(document: Document) -> Iterator[Problem]:
     for loc, value in _texts(document.value, ()):
         if FILL_IN in value:
-            yield document.problem(loc, f"{document.named(loc)}: still to be filled in")
+            yield document.problem(loc, f"{document.named(loc)}: still to be filled in; replace {FILL_IN}")
 
 
 def _texts(value: Any, loc: Loc) -> Iterator[tuple[Loc, str]]:
@@ -149,9 +151,9 @@ def _files_named(document: Document) -> Iterator[Problem]:
     named = _at(document.value, ("admin", "tokens_file")) or "admin-tokens.yaml"
     if isinstance(named, str):
         try:
-            read_private(base / named)
-        except SecretError as error:
-            yield document.problem(("admin", "tokens_file"), f"admin.tokens_file: {error}")
+            admin_tokens.load(base / named)
+        except ConfigProblems as error:
+            yield from error.problems
 
 
 def _keys_of_the_log(document: Document, base: Path) -> Iterator[Problem]:

@@ -174,7 +174,7 @@ class Issuer(Model):
     @field_validator("audience")
     @classmethod
     def _named(cls, value: str | list[str]) -> str | list[str]:
-        if not value or "" in value:
+        if not value or (isinstance(value, list) and "" in value):
             raise ValueError("name at least one audience")
         return value
 

@@ -17,6 +17,8 @@ from audit_proxy.settings.files import ConfigProblems, Document, Loc, Problem
 M = TypeVar("M", bound=BaseModel)
 
 _TEXTS = {
+    "missing": "is missing; add it",
+    "extra_forbidden": "unknown key",
     "string_type": "must be text; put it in quotes",
     "bool_type": "must be true or false",
     "int_type": "must be a whole number",
@@ -49,10 +51,15 @@ def _problem(model: type[BaseModel], document: Document, detail: ErrorDetails) -
     if kind == "missing":
         where = f" in '{name}'" if name else ""
         return document.problem(loc, f"'{loc[-1]}' is missing{where}; add it")
-    text = _TEXTS.get(kind) or detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace(
-        "should", "must"
-    )
+    text = problem_text(detail)
     return document.problem(loc, f"{name}: {text}" if name else text)
+
+
+def problem_text(detail: ErrorDetails) -> str:
+    """One of pydantic's errors in our words, without the value."""
+    if detail["type"] in _TEXTS:
+        return _TEXTS[detail["type"]]
+    return detail["msg"].removeprefix("Value error, ").removeprefix("Input ").replace("should", "must")
 
 
 def _unknown(model: type[BaseModel], loc: Loc) -> str:
