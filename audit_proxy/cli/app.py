@@ -5,6 +5,10 @@ from typing import Annotated
 import typer
 
 from audit_proxy import __version__
+from audit_proxy.cli.apps import app_app
+from audit_proxy.cli.check_config import check_config
+from audit_proxy.cli.init import init
+from audit_proxy.cli.schema import schema
 
 app = typer.Typer(
     name="audit-proxy",
@@ -27,6 +31,12 @@ def _root(
     ] = False,
 ) -> None:
     pass
+
+
+app.command()(init)
+app.command()(check_config)
+app.command()(schema)
+app.add_typer(app_app)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ import typer
 
 from audit_proxy.cli.configuration import AsJson, as_json
 from audit_proxy.settings.initial import ADMIN_TOKENS, Answers, FilesExist, Made, make
+from audit_proxy.settings.load import FILL_IN
 from audit_proxy.settings.model import Algorithm
 
 
@@ -35,7 +36,8 @@ def init(
         made = make(directory, answers)
     except FilesExist as error:
         for file in error.files:
-            typer.echo(f"{file} exists; nothing was written. Choose another folder, or move it away.", err=True)
+            typer.echo(f"{file} exists", err=True)
+        typer.echo("Nothing was written. Choose another folder, or move these files away.", err=True)
         raise typer.Exit(2) from None
     except OSError as error:
         typer.echo(f"{error.filename or directory}: {error.strerror}; nothing was written.", err=True)
@@ -54,11 +56,10 @@ def _tell(directory: Path, made: Made) -> None:
     typer.echo("\nAdmin tokens. They are shown this once; the file holds only their hashes:")
     for name, token in made.tokens.items():
         typer.echo(f"  {name:16} {ADMIN_TOKENS[name]:8} {token}")
-    typer.echo(
-        "\nNext:\n"
-        f"  1. Fill in what only you know (FILL-IN) in {config}\n"
-        f"  2. audit-proxy check-config -c {config}\n"
-        f"  3. audit-proxy app import APPS.csv -c {config}\n"
-        f"  4. audit-proxy serve -c {config}\n"
-        "Keep copies of keys/ somewhere else: without pseudonym.key nobody can find a person's records again."
-    )
+    steps = [f"audit-proxy check-config -c {config}", f"audit-proxy app import APPS.csv -c {config}"]
+    if FILL_IN in config.read_text("utf-8").partition("\n\n")[2]:  # past the heading, which explains the word
+        steps.insert(0, f"Fill in what only you know ({FILL_IN}) in {config}")
+    typer.echo("\nNext:")
+    for number, step in enumerate([*steps, f"audit-proxy serve -c {config}"], 1):
+        typer.echo(f"  {number}. {step}")
+    typer.echo("Keep copies of keys/ elsewhere: without pseudonym.key nobody can find a person's records again.")

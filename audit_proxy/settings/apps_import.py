@@ -67,7 +67,8 @@ def import_apps(apps_file: Path, source: Path, form: Form | None = None, *, dry_
             named[entry.id] = line
             merged[entry.id] = entry
             before = present.get(entry.id)
-            sorted_out["added" if before is None else "unchanged" if before == entry else "changed"].append(entry.id)
+            same = before is not None and before.app() == entry.app()  # an order of scopes means nothing
+            sorted_out["added" if before is None else "unchanged" if same else "changed"].append(entry.id)
         if problems:
             raise ConfigProblems(sorted(problems))
         heading, comments_lost = _heading(document.data.decode("utf-8"))
@@ -101,7 +102,7 @@ def _merge(present: Mapping[str, AppEntry], row: Mapping[str, Any]) -> AppEntry:
     before = present.get(row["id"]) if isinstance(row.get("id"), str) else None
     base = before.model_dump(mode="json") if before is not None else {}
     entry = AppEntry.model_validate_json(json.dumps({**base, **row}), strict=True)
-    # an order of scopes means nothing, and one named twice is one
+    # one order, so that files compare
     return entry.model_copy(update={"approved_scopes": sorted(set(entry.approved_scopes))})
 
 
