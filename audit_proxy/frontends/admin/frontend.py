@@ -48,7 +48,7 @@ class AdminStore(ConsentAdmin, ConsentLoad, Protocol):
 
 
 class AdminFrontend:
-    """``checks``: what ``/readyz`` asks, by name; each returns or raises. ``node``: what records call this process."""
+    """``checks``: what ``/readyz`` asks, by name; one that raises or returns False is not well. ``node``: what records call this process."""
 
     def __init__(
         self,

@@ -12,7 +12,7 @@ from aiohttp import web
 
 from audit_proxy.frontends.admin.problems import encode
 
-Check = Callable[[], Awaitable[None]]  # returns: fine; raises: not
+Check = Callable[[], Awaitable[object]]  # returns False, or raises: not well; else: fine
 
 _CHECK_MAX_S = 2.0
 _KEPT_S = 1.0
@@ -41,9 +41,8 @@ class Health:
     async def _result(self, check: Check) -> str:
         try:
             async with asyncio.timeout(_CHECK_MAX_S):
-                await check()
+                return "failed" if await check() is False else "ok"
         except TimeoutError:
             return "timeout"
         except Exception:  # noqa: BLE001  (whatever a check raises, the answer is that it failed)
             return "failed"
-        return "ok"
