@@ -72,7 +72,7 @@ def _find(place: Field, value: Any, found: set[RawId], depth: int) -> None:
                     if raw.__class__ is str or raw.__class__ is int:
                         found.add(raw)
                     elif raw.__class__ is list:
-                        found.update(filter(is_id, raw))
+                        found.update(filter(is_id, subjects_of(plan, one)))
             return
         for one in value:
             _find(item, one, found, depth - 1)
@@ -81,8 +81,8 @@ def _find(place: Field, value: Any, found: set[RawId], depth: int) -> None:
 
 
 def _find_object(plan: ObjectPlan, value: dict[str, Any], found: set[RawId], depth: int) -> None:
-    for pointer in plan.subjects:
-        found.update(one for one in resolve(value, pointer) if is_id(one))
+    if plan.subjects:
+        found.update(filter(is_id, subjects_of(plan, value)))
     for key, place in plan.seeking:
         inner = value.get(key)
         if inner is not None:
@@ -109,6 +109,20 @@ def is_id(value: Any) -> bool:
     """Whether a value can be a canonical id at all."""
     kind = value.__class__
     return kind is int or (kind is str and 0 < len(value) <= SUBJECT_ID_MAX)
+
+
+def subjects_of(plan: ObjectPlan, value: dict[str, Any]) -> list[Any]:
+    """Whom an object is about: what its subject pointers reach. None stands for someone who cannot be resolved, also
+    where a list of ids stands in a place that is not described as one.
+    """
+    found: list[Any] = []
+    for pointer in plan.subjects:
+        reached = resolve(value, pointer)
+        place = plan.fields.get(pointer[0])
+        if place is not None and place.item is None and value.get(pointer[0]).__class__ is list:
+            reached = [None]
+        found.extend(reached)
+    return found
 
 
 def resolve(value: Any, pointer: Pointer) -> list[Any]:

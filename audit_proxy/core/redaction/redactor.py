@@ -6,7 +6,7 @@ from typing import Any
 from audit_proxy.core.catalog.model import ConsentRule, Field, ObjectPlan
 from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import Consent
-from audit_proxy.core.inspection import NotInspectable, RawId, is_id, object_plan, resolve
+from audit_proxy.core.inspection import NotInspectable, RawId, is_id, object_plan, subjects_of
 from audit_proxy.core.policy import RefusedThirdParty, Unclassified
 from audit_proxy.core.redaction.tables import (
     GONE,
@@ -129,12 +129,8 @@ class Redactor:
 
     def _opened(self, plan: ObjectPlan, value: dict[str, Any], context: Context) -> Context:
         if plan.subjects:
-            key = plan.simple_subject
-            if key is not None:
-                raw = value.get(key)
-                context = self._context((raw,)) if raw.__class__ is not list else self._context(tuple(raw))
-            else:
-                context = self._context(tuple(one for pointer in plan.subjects for one in resolve(value, pointer)))
+            raw = value.get(plan.simple_subject) if plan.simple_subject is not None else None
+            context = self._context((raw,) if is_id(raw) else tuple(subjects_of(plan, value)))
         if plan.public_when and self._is_public(plan, value):
             context = self._share(Context(context.subjects, context.scopes, context.ground, public=True))
         return context
@@ -207,11 +203,15 @@ class Redactor:
         if kind is list:
             return self._list(place, value, context, depth)
         if kind not in place.scalars:
+            if self._stands(place, value):
+                return value
             self._undescribed(place, context)
             return value if self._pass_unclassified else GONE
         if place.subject_self and value is not None:
             context = self._context((value,))
         allowed, ground = self._verdict(place, context)
+        if not allowed and self._stands(place, value):
+            return value
         if ground is Consent.unclassified:
             self._unclassified += 1
         self._note(allowed, place, ground, context)
@@ -285,18 +285,13 @@ class Redactor:
                     self._refuse_value(place, one, about, depth - 1)
                     continue
                 result = self._value(place, one, about, depth - 1)
-            elif (
-                place.withhold.action == "constant"
-                and one == place.withhold.constant
-                and one.__class__ is place.withhold.constant.__class__
-            ):
-                kept[key] = one  # what would stand in its place stands there already
-                continue
             elif one.__class__ in _CONTAINERS or place.subject_self or one.__class__ not in place.scalars:
                 result = self._value(place, one, context, depth - 1)
             elif table.grounds[key] is Consent.unclassified and self._pass_unclassified:
                 self._unclassified += 1
                 passed.append(key)
+                result = one
+            elif self._stands(place, one):
                 result = one
             else:
                 self._unclassified += table.grounds[key] is Consent.unclassified
@@ -304,8 +299,6 @@ class Redactor:
                 result = GONE
             if result is GONE:
                 result = self._instead(place)
-                if one is None and result is None and lost and lost[-1] == key:
-                    lost.pop()  # null stood there already
             if result is not GONE:
                 kept[key] = result
         if lost:
@@ -313,6 +306,15 @@ class Redactor:
         if passed:
             self._disclosed.setdefault((table, *passed), []).append(context.subjects)
         return kept
+
+    @staticmethod
+    def _stands(place: Field, value: Any) -> bool:
+        """Whether what would stand in a withheld value's place stands there already: then nothing is withheld."""
+        action = place.withhold.action
+        if action == "null":
+            return value is None
+        constant = place.withhold.constant
+        return action == "constant" and value.__class__ is constant.__class__ and bool(value == constant)
 
     @staticmethod
     def _instead(place: Field) -> Any:
@@ -406,7 +408,7 @@ class Redactor:
         elif value.__class__ is dict:
             plan = object_plan(place, value)
             if plan is not None:
-                ids = tuple(one for pointer in plan.subjects for one in resolve(value, pointer))
+                ids = tuple(subjects_of(plan, value))
                 inner = Context(ids, None, context.ground) if ids and all(map(is_id, ids)) else context
                 self._refuse(plan, value, inner, depth)
             else:
