@@ -8,6 +8,8 @@ from rich.console import Console
 from rich.table import Table
 
 from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, problem_json, tell_problems
+from audit_proxy.core.catalog.compile import CatalogError
+from audit_proxy.settings.catalog import load_catalog
 from audit_proxy.settings.load import ConfigProblems, Loaded, load
 
 
@@ -36,9 +38,12 @@ def check_config(config: ConfigFile = DEFAULT, json_output: AsJson = False) -> N
 
 
 def catalog_findings(loaded: Loaded) -> list[str]:
-    """What the catalog's compilation found. HOOK: ``wiring`` compiles ``loaded.settings.platform`` and answers here."""
-    del loaded
-    return []
+    """What the catalog's compilation found; what stops it from compiling ends the command with exit code 2."""
+    try:
+        return list(load_catalog(loaded.settings).findings)
+    except CatalogError as error:
+        typer.echo(f"catalog: {error}", err=True)
+        raise typer.Exit(2) from None
 
 
 def _understood(loaded: Loaded) -> dict[str, Any]:

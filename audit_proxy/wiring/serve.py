@@ -31,6 +31,7 @@ from audit_proxy.settings.secrets import read_key, read_secret
 from audit_proxy.wiring.identity import open_tokens
 from audit_proxy.wiring.log import open_audit_log
 
+READY_AFTER_FAILURE_S = 2.0  # traffic must come back for the log to prove itself, so unreadiness ends by itself
 _log = structlog.get_logger("audit_proxy")
 
 
@@ -76,6 +77,12 @@ async def _start(loaded: Loaded, stack: AsyncExitStack) -> tuple[Running, DataPl
     metrics = PrometheusMetrics(registry, __version__)
     audit = settings.audit
     node = audit.origin
+    failed_at = [-READY_AFTER_FAILURE_S]
+
+    def failed() -> None:
+        metrics.audit_failure()
+        failed_at[0] = clock.now()
+
     log = await open_audit_log(
         audit.directory,
         audit.origin,
@@ -89,7 +96,7 @@ async def _start(loaded: Loaded, stack: AsyncExitStack) -> tuple[Running, DataPl
         max_pending_records=audit.max_pending_records,
         clock=clock,
         on_commit=metrics.commit,
-        on_failure=metrics.audit_failure,
+        on_failure=failed,
     )
     stack.push_async_callback(log.close)
     pseudonyms = KeyedPseudonymizer(read_key(audit.pseudonym_key))
@@ -134,7 +141,7 @@ async def _start(loaded: Loaded, stack: AsyncExitStack) -> tuple[Running, DataPl
     )
 
     async def log_takes_records() -> bool:
-        return log.healthy
+        return clock.now() - failed_at[0] >= READY_AFTER_FAILURE_S
 
     async def consent_answers() -> bool:
         await consent.standings("audit-proxy", ["health:check"])

@@ -1,0 +1,57 @@
+"""The audit log on this machine's disk."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+from audit_proxy.adapters.audit_journal import JournalAuditLog, open_log
+from audit_proxy.adapters.audit_journal.log import Options
+from audit_proxy.adapters.files_posix import PosixFiles
+from audit_proxy.core.merkle.note import encode_vkey, verifier_key
+from audit_proxy.ports import Clock
+
+
+async def open_audit_log(
+    directory: Path,
+    origin: str,
+    node: str,
+    signing_key: bytes,
+    *,
+    clock: Clock,
+    durability: Literal["fsync", "buffered"] = "fsync",
+    commit_interval_ms: float = 2.0,
+    commit_timeout_s: float = 5.0,
+    checkpoint_interval_s: float = 1.0,
+    segment_bytes: int = 256 * 1024 * 1024,
+    max_pending_records: int = 10_000,
+    on_commit: Callable[[float, int], None] | None = None,
+    on_failure: Callable[[], None] | None = None,
+) -> JournalAuditLog:
+    """Opens (or makes) the log in ``directory`` and writes its verifier key beside it, as ``<directory>.vkey``.
+
+    ``signing_key``: the 32-byte Ed25519 seed. Raises LogUnusable, OSError.
+    """
+    log = await open_log(
+        PosixFiles(directory),
+        origin,
+        node,
+        signing_key,
+        clock,
+        Options(
+            durability=durability,
+            commit_interval_ms=commit_interval_ms,
+            commit_timeout_s=commit_timeout_s,
+            checkpoint_interval_s=checkpoint_interval_s,
+            segment_bytes=segment_bytes,
+            max_pending_records=max_pending_records,
+            on_commit=on_commit,
+            on_failure=on_failure,
+        ),
+    )
+    vkey_path(directory).write_text(encode_vkey(verifier_key(origin, signing_key)) + "\n")
+    return log
+
+
+def vkey_path(directory: Path) -> Path:
+    """Where the verifier key (signed-note form) of the log in ``directory`` stands."""
+    return directory.with_name(directory.name + ".vkey")
