@@ -162,3 +162,69 @@ class Metrics(Protocol):
     def unclassified(self, operation: str, values: int) -> None: ...
     def record(self, kind: str) -> None: ...
     def fail_open(self, where: str) -> None: ...
+
+
+class AppendFile(Protocol):
+    """A file open for appending. Every method raises OSError; after one did, what the file holds is unknown."""
+
+    def write(self, data: bytes) -> None:
+        """Appends all of ``data``; durable only after ``sync``."""
+        ...
+
+    def sync(self) -> None:
+        """Makes everything written durable (``fdatasync``)."""
+        ...
+
+    def close(self) -> None: ...
+
+
+class Files(Protocol):
+    """One directory of files, as the audit log needs it: what is durable when is part of each method's promise, so that
+    the same log runs on a file system that forgets at a crash. Paths are relative, with ``/``. Raises OSError.
+    """
+
+    def lock(self, path: str) -> "Callable[[], None]":
+        """Takes the directory for this process and gives what releases it. Raises BlockingIOError when it is taken."""
+        ...
+
+    def make_directory(self, path: str) -> None:
+        """The directory exists, durably, with all its parents."""
+        ...
+
+    def names(self, path: str) -> list[str]:
+        """Names in a directory, in no order; none when it does not exist."""
+        ...
+
+    def size(self, path: str) -> int:
+        """A file's size in bytes. Raises FileNotFoundError."""
+        ...
+
+    def read(self, path: str, offset: int = 0, count: int = -1) -> bytes:
+        """``count`` bytes from ``offset`` (-1: to the end), fewer at the end. Raises FileNotFoundError."""
+        ...
+
+    def create(self, path: str) -> AppendFile:
+        """A new empty file, in place of any that has the name; its name is durable after ``sync_directory``."""
+        ...
+
+    def open_append(self, path: str) -> AppendFile:
+        """An existing file, for appending."""
+        ...
+
+    def truncate(self, path: str, size: int) -> None:
+        """Cuts a file, durably; what stays is durable too."""
+        ...
+
+    def put(self, path: str, data: bytes) -> None:
+        """A whole file, all or nothing: its content is durable before the name shows it, the name after
+        ``sync_directory``.
+        """
+        ...
+
+    def remove(self, path: str) -> None:
+        """Removes a file or an empty directory, not durably."""
+        ...
+
+    def sync_directory(self, path: str) -> None:
+        """Makes the names in a directory durable."""
+        ...

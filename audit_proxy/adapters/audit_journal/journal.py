@@ -1,0 +1,161 @@
+"""The journal's writer: batches of records into segments, durable or refused.
+
+Invariants:
+
+- ``size`` never covers a record that a reader of the files would not find; records have the indices they were given.
+- After a failed write or ``fdatasync`` nothing more is written to that segment: what it holds past the last durable
+  record is unknown. The next batch begins a new segment, whose name says where the log continues, with a ``gap`` record.
+- Buffered records (acknowledged, not yet synced) are kept until they are durable, and go first into a new segment. After
+  a sync that failed, the next batch is acknowledged only once a sync succeeded, so that what can be lost stays bounded.
+"""
+
+import contextlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from audit_proxy.core.errors import AuditUnavailable
+from audit_proxy.core.merkle import segments
+from audit_proxy.ports import AppendFile, Files
+
+GapRecord = Callable[[dict[str, object]], bytes]
+
+
+@dataclass(slots=True)
+class Position:
+    """Where the journal ends. ``segment``: the file to continue, None: begin a new one; ``offset``: its bytes."""
+
+    size: int = 0
+    segment: str | None = None
+    offset: int = 0
+    gap: dict[str, object] | None = None  # told in the next batch
+
+
+class Journal:
+    """Not thread-safe: one thread commits."""
+
+    def __init__(
+        self, files: Files, start: Position, *, segment_bytes: int, buffered: bool, gap_record: GapRecord
+    ) -> None:
+        self._files = files
+        self._segment_bytes = segment_bytes
+        self._buffered = buffered
+        self._gap_record = gap_record
+        self._durable_size = start.size
+        self._unsynced: list[bytes] = []  # written and acknowledged, durability: buffered
+        self._durable: list[bytes] = []  # durable, and not yet taken
+        self._distrusted = False  # the last batch or sync failed
+        self._gap = start.gap
+        self._file: AppendFile | None = None
+        self._segment = start.segment or ""
+        self._offset = start.offset  # bytes of the segment that were written
+        self._durable_offset = start.offset
+        if start.segment is not None:
+            self._file = files.open_append(start.segment)
+
+    @property
+    def size(self) -> int:
+        """Records that were acknowledged."""
+        return self._durable_size + len(self._unsynced)
+
+    @property
+    def unsynced(self) -> bool:
+        return bool(self._unsynced)
+
+    def take_durable(self) -> list[bytes]:
+        """The lines that became durable since this was last asked, in order."""
+        taken, self._durable = self._durable, []
+        return taken
+
+    def commit(self, records: Sequence[bytes]) -> int:
+        """Writes a batch and, unless buffered, makes it durable; the index of its first record. Raises AuditUnavailable:
+        none of the batch counts.
+        """
+        try:
+            if self._file is not None and self._offset >= self._segment_bytes:
+                self._end_segment()
+            fresh = [*self._told(), *records]
+            self._write(fresh)
+            if not self._buffered or self._distrusted:
+                self._sync(fresh)
+            else:
+                self._unsynced += fresh
+        except Exception as exc:  # whatever went wrong, the batch must fail and the segment be given up
+            self._abandon(exc, len(records))
+            raise AuditUnavailable(f"the audit log could not be written: {_what(exc)}") from exc
+        self._gap = None
+        self._distrusted = False
+        return self.size - len(records)
+
+    def sync(self) -> None:
+        """Makes buffered records durable. Raises AuditUnavailable: they are kept, for a new segment."""
+        try:
+            if self._unsynced:
+                self._write(())
+                self._sync(())
+        except Exception as exc:
+            self._abandon(exc, 0)
+            raise AuditUnavailable(f"the audit log could not be synced: {_what(exc)}") from exc
+        self._distrusted = False
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _told(self) -> Sequence[bytes]:
+        return () if self._gap is None else (self._gap_record(self._gap),)
+
+    def _write(self, fresh: Sequence[bytes]) -> None:
+        lines = fresh
+        if self._file is None:
+            self._file = self._begin_segment()
+            lines = [*self._unsynced, *fresh]
+        if lines:
+            data = b"\n".join(lines) + b"\n"
+            self._file.write(data)
+            self._offset += len(data)
+
+    def _sync(self, fresh: Sequence[bytes]) -> None:
+        assert self._file is not None
+        self._file.sync()
+        self._durable += self._unsynced
+        self._durable += fresh
+        self._durable_size += len(self._unsynced) + len(fresh)
+        self._durable_offset = self._offset
+        self._unsynced = []
+
+    def _end_segment(self) -> None:
+        assert self._file is not None
+        if self._unsynced:
+            self._sync(())
+        self._file.close()
+        self._file = None
+
+    def _begin_segment(self) -> AppendFile:
+        self._segment = segments.segment_path(self._durable_size)
+        self._offset = self._durable_offset = 0
+        file = self._files.create(self._segment)
+        self._files.sync_directory(segments.JOURNAL)
+        return file
+
+    def _abandon(self, why: Exception, records: int) -> None:
+        self._distrusted = True
+        if self._file is not None:
+            # Without this, a restart before the next batch could take for durable what only the page cache holds.
+            with contextlib.suppress(OSError):
+                self._files.truncate(self._segment, self._durable_offset)
+            with contextlib.suppress(OSError):
+                self._file.close()
+            self._file = None
+        if self._gap is None or self._gap.get("reason") != "commit_failed":
+            earlier = {} if self._gap is None else {"earlier": self._gap}
+            self._gap = {"reason": "commit_failed", "segment": self._segment, "records": 0, "commits": 0, **earlier}
+            self._gap["bytes_kept"] = self._durable_offset
+        self._gap["error"] = _what(why)
+        self._gap["records"] += records  # type: ignore[operator]  # an int, made above
+        self._gap["commits"] += 1  # type: ignore[operator]  # an int, made above
+
+
+def _what(exc: Exception) -> str:
+    """A fault without its file name: error texts reach people who need not know paths."""
+    return (exc.strerror or type(exc).__name__) if isinstance(exc, OSError) else type(exc).__name__

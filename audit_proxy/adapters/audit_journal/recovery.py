@@ -1,0 +1,156 @@
+"""What a start finds in the log's directory, and how it goes on from there.
+
+Invariants:
+
+- Nothing is signed that contradicts the checkpoint found: the journal must hold at least its records, with its root.
+- Before anything is built on the journal's last segment it is synced: a killed process may have left it in the page cache.
+- Only what lies behind the checkpoint is ever cut, only a torn or blank end of the journal, and it is told in a ``gap``
+  record; the bytes are kept beside the journal.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from audit_proxy.adapters.audit_journal.journal import Position
+from audit_proxy.core.errors import LogUnusable
+from audit_proxy.core.merkle import note, segments, tiles, tree
+from audit_proxy.ports import Files
+
+CHECKPOINT = "checkpoint"
+_CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """``position``: where the journal goes on. ``edge``: the published tree, empty when it has to be built anew from the
+    journal. ``checkpoint``: the one found.
+    """
+
+    position: Position
+    edge: tiles.Edge
+    checkpoint: note.Checkpoint | None
+
+
+def recover(files: Files, key: note.VerifierKey) -> Recovered:
+    """Reads the directory, cuts a torn end, checks the rest against the checkpoint. Raises LogUnusable, OSError."""
+    checkpoint = _read_checkpoint(files, key)
+    position = _end_of_journal(files, checkpoint.size if checkpoint else 0)
+    if checkpoint is not None and position.size < checkpoint.size:
+        raise LogUnusable(
+            f"the journal ends after {position.size} records, but the log signed a checkpoint of {checkpoint.size}: "
+            "records are missing; run 'audit-proxy log verify', and do not start on this directory"
+        )
+    edge = _published_edge(files, checkpoint) if checkpoint is not None else None
+    return Recovered(position, edge or tiles.Edge(), checkpoint)
+
+
+def lines(files: Files, start: int, stop: int) -> Iterator[bytes]:
+    """Records ``start`` to ``stop`` of the journal. Raises LogUnusable when a segment holds fewer than its name says."""
+    for segment in _segments(files):
+        end = stop if segment.records is None else min(stop, segment.first + segment.records)
+        if start >= end:
+            continue
+        for line in _whole_lines(files, segment.path, start - segment.first, end - segment.first):
+            yield line
+            start += 1
+        if start < end:
+            raise LogUnusable(f"{segment.path} ends before record {start}; run 'audit-proxy log verify'")
+
+
+def _segments(files: Files) -> list[segments.Segment]:
+    try:
+        return segments.segments(files.names(segments.JOURNAL))
+    except ValueError as exc:
+        raise LogUnusable(str(exc)) from exc
+
+
+def _whole_lines(files: Files, path: str, skip: int, stop: int) -> Iterator[bytes]:
+    """Lines ``skip`` to ``stop`` of a file, in chunks; whole chunks before ``skip`` are only counted."""
+    at = number = 0
+    rest = b""
+    while number < stop and (chunk := files.read(path, at, _CHUNK_BYTES)):
+        at += len(chunk)
+        breaks = chunk.count(b"\n")
+        if number + breaks < skip:
+            number += breaks
+            rest = chunk[chunk.rfind(b"\n") + 1 :] if breaks else rest + chunk
+            continue
+        *found, rest = (rest + chunk).split(b"\n")
+        for line in found[: stop - number]:
+            if number >= skip:
+                yield line
+            number += 1
+
+
+def _read_checkpoint(files: Files, key: note.VerifierKey) -> note.Checkpoint | None:
+    try:
+        signed = files.read(CHECKPOINT)
+    except FileNotFoundError:
+        return None
+    try:
+        return note.open_checkpoint(signed, key)
+    except note.NoteInvalid as exc:
+        raise LogUnusable(f"the directory's checkpoint is not this log's: {exc}") from exc
+
+
+def _end_of_journal(files: Files, signed: int) -> Position:
+    found = _segments(files)
+    if not found:
+        return Position()
+    last = found[-1]
+    records, good = 0, 0  # whole lines, and the bytes they take
+    for line in _whole_lines(files, last.path, 0, 1 << 62):
+        # A blank or broken line behind the checkpoint was never acknowledged, nor was anything after it in its batch.
+        if last.first + records >= signed and not segments.looks_whole(line):
+            break
+        records += 1
+        good += len(line) + 1
+    if last.first + records < signed:
+        return Position(last.first + records)
+    gap = _cut(files, last.path, last.first + records, good)
+    files.truncate(last.path, good)
+    files.sync_directory(segments.JOURNAL)
+    return Position(last.first + records, last.path, good, gap)
+
+
+def _cut(files: Files, path: str, size: int, good: int) -> dict[str, object] | None:
+    """Keeps what lies behind ``good`` bytes of a segment under a name of its own, before it is cut; the gap to tell.
+
+    What an earlier start kept at the same place was not told yet, or the log would be longer: it died before.
+    """
+    kept_path = segments.cut_path(size)
+    try:
+        kept = files.read(kept_path)
+    except FileNotFoundError:
+        kept = b""
+    torn = files.read(path, good)
+    if torn:
+        files.put(kept_path, kept + torn)
+        files.sync_directory(segments.JOURNAL)
+    if not torn and not kept:
+        return None
+    return {"reason": "torn_end", "segment": path, "bytes_kept": good, "bytes_cut": len(kept) + len(torn)}
+
+
+def _published_edge(files: Files, checkpoint: note.Checkpoint) -> tiles.Edge | None:
+    """The edge out of published tiles, None when they do not give the signed root or lag behind the journal's lines."""
+
+    def read(level: int, index: int, width: int) -> bytes:
+        for candidate in (width, tiles.WIDTH):
+            try:
+                data = files.read(tiles.tile_path(level, index, candidate))
+            except FileNotFoundError:
+                continue
+            if len(data) == candidate * tree.HASH_BYTES:
+                return data[: width * tree.HASH_BYTES]
+        raise LookupError
+
+    try:
+        edge = tiles.read_edge(checkpoint.size, read)
+    except LookupError:
+        return None
+    if tiles.edge_root(edge) != checkpoint.root:
+        return None
+    held = tiles.partial_width(checkpoint.size, 0)
+    leaves = b"".join(map(tree.leaf_hash, lines(files, checkpoint.size - held, checkpoint.size)))
+    return edge if not held or leaves == edge.levels[0] else None
