@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import uvloop
 
 from benchmarks.setting import Setting, page, write_setting
 from benchmarks.wire import Page, load
@@ -130,7 +129,7 @@ def main() -> None:
         os.sched_setaffinity(0, {0})
     with (
         tempfile.TemporaryDirectory(prefix="audit-proxy-bench-") as folder,
-        asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        asyncio.Runner() as runner,
     ):
         print(json.dumps(runner.run(_measure(arguments, Path(folder)))))
 
