@@ -8,16 +8,14 @@ import json
 from pathlib import Path
 from typing import Any
 
-import yaml
 from fideslang.default_taxonomy import DEFAULT_TAXONOMY
 
 from audit_proxy.core.catalog import Catalog, compile_catalog
 from audit_proxy.core.catalog.compile import CatalogError
-from audit_proxy.settings.files import core_scalar
+from audit_proxy.settings.files import ConfigProblems, foreign_yaml
 from audit_proxy.settings.model import Settings
 
 DOCUMENT_MAX = 64 * 1024 * 1024  # bytes
-_NODES_MAX = 2_000_000
 
 
 def categories() -> frozenset[str]:
@@ -52,41 +50,11 @@ def _read(path: Path, digest: "hashlib._Hash") -> dict[str, Any]:
         raise CatalogError(f"{path}: longer than {DOCUMENT_MAX} bytes")
     digest.update(len(data).to_bytes(8, "big") + data)
     try:
-        value = json.loads(data) if data.lstrip()[:1] == b"{" else _yaml(data)
-    except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise CatalogError(f"{path}: is neither JSON nor YAML: {error}") from error
+        value = json.loads(data) if data.lstrip()[:1] == b"{" else foreign_yaml(path, data)
+    except ConfigProblems as error:
+        raise CatalogError(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise CatalogError(f"{path}: not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise CatalogError(f"{path}: must be an object")
     return value
-
-
-def _yaml(data: bytes) -> Any:
-    loader = yaml.CSafeLoader(data) if hasattr(yaml, "CSafeLoader") else yaml.SafeLoader(data)
-    try:
-        root = loader.get_single_node()
-    finally:
-        loader.dispose()
-    return _value(root, [0])
-
-
-def _value(node: yaml.Node | None, count: list[int]) -> Any:
-    count[0] += 1
-    if count[0] > _NODES_MAX:
-        raise ValueError(f"more than {_NODES_MAX} values, aliases written out")
-    if node is None:
-        return None
-    if isinstance(node, yaml.MappingNode):
-        found: dict[str, Any] = {}
-        for key, value in node.value:
-            if not isinstance(key, yaml.ScalarNode):
-                raise ValueError(  # noqa: TRY004  (the document's fault, not a caller's)
-                    f"line {key.start_mark.line + 1}: a key must be a scalar"
-                )
-            if key.value in found:
-                raise ValueError(f"line {key.start_mark.line + 1}: the key {key.value!r} stands here a second time")
-            found[key.value] = _value(value, count)
-        return found
-    if isinstance(node, yaml.SequenceNode):
-        return [_value(one, count) for one in node.value]
-    plain = isinstance(node, yaml.ScalarNode) and node.style is None and node.tag != "!"
-    return core_scalar(node.value) if plain else node.value

@@ -19,6 +19,7 @@ import yaml
 
 FILE_MAX = 64 * 1024 * 1024  # bytes
 DEPTH_MAX = 40
+FOREIGN_DEPTH_MAX = 200  # schemas inside schemas
 VALUES_MAX = 5_000_000  # an aliased value counts wherever it stands
 
 Loc = tuple[str | int, ...]
@@ -121,6 +122,14 @@ def parse_yaml(path: Path, data: bytes) -> Document:
     return Document(path, data, _Reader(path, data, places=False).read()[0])
 
 
+def foreign_yaml(path: Path, data: bytes) -> Any:
+    """The value of a document that others wrote: as strict, but any scalar may be a key (``200:``), and is read as text.
+
+    Raises ConfigProblems.
+    """
+    return _Reader(path, data, places=False, any_key=True, depth_max=FOREIGN_DEPTH_MAX).read()[0]
+
+
 def core_scalar(text: str) -> str | int | float | bool | None:
     """The value of an unquoted scalar by YAML 1.2's core schema, less its infinities, NaN and numbers like ``010``."""
     if text in _WORDS:
@@ -136,7 +145,11 @@ def core_scalar(text: str) -> str | int | float | bool | None:
 class _Reader:
     """One pass over a file's events. With ``places``, where each value stands is kept too."""
 
-    def __init__(self, path: Path, data: bytes, *, places: bool) -> None:
+    def __init__(
+        self, path: Path, data: bytes, *, places: bool, any_key: bool = False, depth_max: int = DEPTH_MAX
+    ) -> None:
+        self._any_key = any_key
+        self._depth_max = depth_max
         self._path = path
         self._data = data
         self._keep = places
@@ -194,8 +207,8 @@ class _Reader:
         else:
             if event.tag is not None:
                 self._stop(event, f"the tag {event.tag!r} is not understood; remove it")
-            if depth >= DEPTH_MAX:
-                self._stop(event, f"nested deeper than {DEPTH_MAX} levels")
+            if depth >= self._depth_max:
+                self._stop(event, f"nested deeper than {self._depth_max} levels")
             value = (
                 self._mapping(depth, place) if isinstance(event, yaml.MappingStartEvent) else self._list(depth, place)
             )
@@ -217,10 +230,13 @@ class _Reader:
             self._stop(event, f"the tag {event.tag!r} is not understood; remove it")
         return event.value
 
+    def _key(self, event: Any) -> Any:
+        return event.value if self._any_key else self._scalar(event)
+
     def _mapping(self, depth: int, place: _Place | None) -> dict[str, Any]:
         result: dict[str, Any] = {}
         while not isinstance(event := self._next(), yaml.MappingEndEvent):
-            key = self._scalar(event) if isinstance(event, yaml.ScalarEvent) else None
+            key = self._key(event) if isinstance(event, yaml.ScalarEvent) else None
             if not isinstance(key, str):
                 self._stop(event, "a key must be text; put it in quotes")
             if key in result:

@@ -1,12 +1,14 @@
 """``policy.yaml``: the operator's choices about modes, refused people and unknown apps."""
 
+import difflib
+from collections.abc import Collection
 from hashlib import sha256
 
 from pydantic import Field
 
 from audit_proxy.core.policy import App, Mode, OperationRule, Policy, RefusedThirdParty, Unclassified
 from audit_proxy.settings.apps import OTHER, Purpose, Scope, Tier
-from audit_proxy.settings.files import Document
+from audit_proxy.settings.files import Document, Problem
 from audit_proxy.settings.model import Bytes, Model
 from audit_proxy.settings.validate import validated
 
@@ -65,6 +67,18 @@ def parse_policy(document: Document) -> Policy:
             for name, one in file.operations.items()
         },
     )
+
+
+def unknown_operations(document: Document, known: Collection[str]) -> list[Problem]:
+    """A problem for each rule of ``policy.yaml`` whose operation the catalog does not hold: it would never apply."""
+    problems = []
+    for name in validated(PolicyFile, document).operations:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            text = f"operations: the catalog has no operation '{name}'{hint}"
+            problems.append(document.problem(("operations", name), text, key=True))
+    return problems
 
 
 def _profile(unknown: UnknownApps) -> App | None:
