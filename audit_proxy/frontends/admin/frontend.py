@@ -19,7 +19,6 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
-from audit_proxy.core.errors import AuditUnavailable
 from audit_proxy.frontends.admin.access import Access, Token, permits
 from audit_proxy.frontends.admin.call import BODY_MAX, Call, answer
 from audit_proxy.frontends.admin.consent import ConsentApi
@@ -117,12 +116,10 @@ class AdminFrontend:
             return await self._judged(request, handler)
         except Refused as refused:
             return problem(refused.reason, refused.detail, **refused.members)
-        except AuditUnavailable:
-            return problem(AdminReason.audit_unavailable)
         except ConnectionError:
             raise
         except Exception as error:  # noqa: BLE001  (its text may hold what was sent, so only its type is told)
-            _log.error("admin_call_failed", error=type(error).__name__)
+            _log.error("admin_failed", error=type(error).__name__)
             return problem(AdminReason.internal_error)
 
     async def _judged(self, request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -147,6 +144,12 @@ class AdminFrontend:
             if refused.reason in _UNRECORDED:
                 await call.record(reason=refused.reason)
             raise
+        except ConnectionError:
+            raise
+        except Exception as error:
+            _log.error("admin_call_failed", action=action, error=type(error).__name__)
+            await call.record(reason=AdminReason.internal_error)
+            raise Refused(AdminReason.internal_error) from error
 
     async def _metrics(self, call: Call) -> web.Response:
         return self._exposition(call.request)

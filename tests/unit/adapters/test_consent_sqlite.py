@@ -1,7 +1,6 @@
 """The SQLite store's own promises: freshness of cached facts, races, failure, the file itself."""
 
 import asyncio
-import os
 import sqlite3
 import stat
 import threading
@@ -375,7 +374,7 @@ async def test_what_is_no_database_is_refused(path):
     with pytest.raises(ConsentUnavailable):
         await open_consent_store(path, cache_entries=10, feed_interval_s=0.1, clock=Clock())
     path.unlink()
-    os.mkdir(path)
+    path.mkdir()
     with pytest.raises(ConsentUnavailable):
         await open_consent_store(path, cache_entries=10, feed_interval_s=0.1, clock=Clock())
     assert not [thread for thread in threading.enumerate() if thread.name.startswith("consent-")]

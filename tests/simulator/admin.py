@@ -1,0 +1,103 @@
+"""A stage for the admin API: the real front end and consent store, and a log that keeps its records in memory."""
+
+import asyncio
+import hashlib
+import time
+from contextlib import asynccontextmanager
+from types import SimpleNamespace
+
+import aiohttp
+from prometheus_client import CollectorRegistry, Counter
+
+from audit_proxy.adapters.consent_sqlite import open_consent_store
+from audit_proxy.core.errors import AuditUnavailable
+from audit_proxy.core.record import decode
+from audit_proxy.frontends.admin import AdminFrontend
+
+TOKENS = {"platform": "consent", "grafana": "reader", "ops": "admin"}
+
+
+class MemoryLog:
+    """Port AuditLog. ``down``: refuses what comes. ``held``: takes what comes and makes nothing durable until let go."""
+
+    def __init__(self):
+        self.records = []
+        self.down = False
+        self.held = None
+
+    def append(self, record):
+        future = asyncio.get_running_loop().create_future()
+        if self.down:
+            future.set_exception(AuditUnavailable("down"))
+        elif self.held is not None:
+            self.held.append((record, future))
+        else:
+            self._durable(record, future)
+        return future
+
+    def _durable(self, record, future):
+        self.records.append(decode(record))
+        future.set_result(len(self.records) - 1)
+
+    def hold(self):
+        self.held = []
+
+    def let_go(self):
+        waiting, self.held = self.held, None
+        for record, future in waiting:
+            self._durable(record, future)
+
+    @property
+    def lines(self):
+        """What was done and with what outcome, in order."""
+        return [(each.action, each.actor, each.reason) for each in self.records]
+
+
+class HashPseudonyms:
+    """Port Pseudonymizer: distinct, and no id shows through."""
+
+    def pseudonyms(self, subjects):
+        return [hashlib.sha256(subject.encode()).hexdigest()[:22] for subject in subjects]
+
+
+class WallClock:
+    def now(self):
+        return time.time()
+
+
+def token(name):
+    return f"apx_{name}-0123456789"
+
+
+@asynccontextmanager
+async def admin_stage(tmp_path, *, store=None, checks=None, metrics_open=False):
+    """A running admin listener: ``call(method, path, who)``, ``store``, ``log``, ``base`` (its URL), ``port``."""
+    log = MemoryLog()
+    tokens = [
+        SimpleNamespace(name=name, role=role, sha256=hashlib.sha256(token(name).encode()).digest())
+        for name, role in TOKENS.items()
+    ]
+    own = store is None
+    if own:
+        store = await open_consent_store(
+            tmp_path / "consent.sqlite3", cache_entries=10_000, feed_interval_s=0.05, clock=WallClock()
+        )
+    registry = CollectorRegistry()
+    Counter("audit_proxy_sample", "A sample.", registry=registry).inc(7)
+    frontend = AdminFrontend(
+        store, log, HashPseudonyms(), tokens, registry, checks or {}, WallClock(), "node-1", metrics_open=metrics_open
+    )
+    port = await frontend.start("127.0.0.1", 0)
+    base = f"http://127.0.0.1:{port}"
+    try:
+        async with aiohttp.ClientSession() as session:
+
+            def call(method, path, who="ops", headers=(), **more):
+                bearer = {"Authorization": f"Bearer {token(who)}"} if who else {}
+                return session.request(method, base + path, headers={**bearer, **dict(headers)}, **more)
+
+            yield SimpleNamespace(call=call, log=log, store=store, base=base, port=port, frontend=frontend)
+    finally:
+        await frontend.stop()
+        if own:
+            await store.close()
