@@ -13,7 +13,6 @@ import aiohttp
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.table import Table
 from yarl import URL
 
 from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, tell_problems
@@ -100,18 +99,16 @@ def show(
     if json_output:
         typer.echo(as_json(held))
         return
-    table = Table("purpose", "scopes", "given", "expires", "in effect", "source", "evidence")
     for one in held["grants"]:
-        given, expires = one["granted_at"] or "not said", one["expires_at"] or "never"
-        effect = "yes" if one["in_effect"] else "no"
-        table.add_row(one["purpose"], " ".join(one["scopes"]), given, expires, effect, one["source"], one["evidence"])
-    console = Console(highlight=False, markup=False, soft_wrap=True)
-    if held["grants"]:
-        console.print(table)
-    else:
-        console.print("No grants.")
+        typer.echo(f"{one['purpose']}: {' '.join(one['scopes'])}{'' if one['in_effect'] else ' (withdrawn)'}")
+        typer.echo(f"  given {one['granted_at'] or '(not said)'}, expires {one['expires_at'] or 'never'}")
+        for name in ("source", "evidence"):
+            if one[name]:
+                typer.echo(f"  {name}: {one[name]}")
+    if not held["grants"]:
+        typer.echo("No grants.")
     for one in held["withdrawals"]:
-        console.print(f"Withdrawn from {'all apps' if one['app'] == '*' else one['app']} at {one['withdrawn_at']}.")
+        typer.echo(f"Withdrawn from {'all apps' if one['app'] == '*' else one['app']} at {one['withdrawn_at']}.")
 
 
 @consent_app.command()

@@ -170,10 +170,7 @@ def _text(name: str, text: str, limit: int) -> str:
 def _seconds(name: str, value: dt.datetime | None) -> float | None:
     if value is None:
         return None
-    try:
-        seconds = value.timestamp()
-    except OverflowError:
-        seconds = -1.0
+    seconds = value.timestamp()
     if not 0 < seconds <= 253_402_300_799:  # the end of year 9999 in UTC: later has no RFC 3339 form
         raise StatementInvalid(f"{name}: between 1970 and 9999")
     return seconds

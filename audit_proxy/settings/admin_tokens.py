@@ -72,6 +72,8 @@ def load(path: Path) -> tuple[AdminToken, ...]:
         document = parse_yaml(path, read_private(path))
     except SecretError as error:
         raise ConfigProblems([Problem(str(path), 0, 0, str(error))]) from None
+    except OSError as error:
+        raise ConfigProblems([Problem(str(path), 0, 0, f"cannot be read: {error.strerror}")]) from None
     entries = validated(TokensFile, document).tokens
     problems = [
         document.problem(("tokens", at, what), f"this {what} stands in the file a second time; remove one")
