@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+from pathlib import Path
 
 import uvloop
 from aiohttp import ClientSession, DummyCookieJar, TCPConnector, web
@@ -44,8 +45,7 @@ async def main(upstream: str, ready: str) -> None:
     runner = web.ServerRunner(web.Server(handle, access_log=None, keepalive_timeout=600))
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
-    with open(ready, "w") as file:
-        file.write(f'{{"data":{runner.addresses[0][1]}}}')
+    Path(ready).write_text(f'{{"data":{runner.addresses[0][1]}}}')
     await asyncio.Event().wait()
 
 

@@ -282,7 +282,7 @@ permission = st.sampled_from(
         Permission(None, Consent.withdrawn),
     ]
 )
-everyone = st.fixed_dictionaries({one: permission for one in IDS})
+everyone = st.fixed_dictionaries(dict.fromkeys(IDS, permission))
 ROOT = {"category": None, "needs": frozenset(), "rule": "subject", "public": False, "scopes": None, "ids": []}
 
 
@@ -298,7 +298,9 @@ def test_redaction_equals_the_reference(data, schema, permissions, hostile) -> N
         assert redacted.value is expected
     else:
         assert json.dumps(redacted.value) == json.dumps(expected)
-    listed = {(name, one) for group in redacted.disclosed for name in group.fields for one in (group.subjects or (None,))}
+    listed = {
+        (name, one) for group in redacted.disclosed for name in group.fields for one in (group.subjects or (None,))
+    }
     assert listed == reference.disclosed
 
 

@@ -1,0 +1,185 @@
+"""A whole proxy for tests: real listeners, real log, real consent store, over a folder of its own."""
+
+import asyncio
+import base64
+import contextlib
+import json
+import secrets
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import jwt
+import yaml
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from audit_proxy.core.record import Record, decode
+from audit_proxy.settings.admin_tokens import create
+from audit_proxy.settings.load import load
+from audit_proxy.wiring.serve import Running, serve
+
+ISSUER = "https://issuer.example.org"
+
+
+def private(path: Path, text: str) -> None:
+    path.write_text(text)
+    path.chmod(0o600)
+
+
+@dataclass
+class Proxy:
+    """A proxy that runs. ``get``/``ask`` speak to its data plane with an app's token."""
+
+    folder: Path
+    running: Running
+    key: Ed25519PrivateKey
+    admin_token: str
+    session: aiohttp.ClientSession
+    stop: asyncio.Event
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.running.data_port}"
+
+    @property
+    def admin_url(self) -> str:
+        return f"http://127.0.0.1:{self.running.admin_port}"
+
+    def token(self, holder: str = "1", scope: str = "read email", app: str = "quiz", **claims: Any) -> str:
+        body = {
+            "iss": ISSUER,
+            "aud": "api",
+            "sub": holder,
+            "client_id": app,
+            "scope": scope,
+            "exp": int(time.time()) + 600,
+        }
+        return jwt.encode({**body, **claims}, self.key, algorithm="EdDSA", headers={"kid": "k"})
+
+    async def ask(
+        self, method: str, path: str, token: str | None = None, **options: Any
+    ) -> tuple[int, dict[str, str], bytes]:
+        headers = {**({"Authorization": f"Bearer {token}"} if token else {}), **options.pop("headers", {})}
+        from yarl import URL
+
+        target = URL(self.url + path, encoded=True)
+        async with self.session.request(method, target, headers=headers, allow_redirects=False, **options) as answer:
+            return answer.status, {name.title(): value for name, value in answer.headers.items()}, await answer.read()
+
+    async def get(self, path: str, token: str | None = None, **options: Any) -> tuple[int, dict[str, str], bytes]:
+        return await self.ask("GET", path, token, **options)
+
+    async def admin(self, method: str, path: str, **options: Any) -> tuple[int, bytes]:
+        headers = {"Authorization": f"Bearer {self.admin_token}", **options.pop("headers", {})}
+        async with self.session.request(method, self.admin_url + path, headers=headers, **options) as answer:
+            return answer.status, await answer.read()
+
+    async def grant(self, *subjects: str, scopes: str = "read email", app: str = "quiz", **more: Any) -> None:
+        """Imports grants; completes the first load."""
+        rows = [
+            {
+                "app": app,
+                "subject": f"person:{one}",
+                "scopes": scopes,
+                "purpose": "functional.service",
+                "source": "t",
+                "evidence": "t",
+                **more,
+            }
+            for one in subjects
+        ]
+        data = b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+        status, text = await self.admin(
+            "POST", "/v1/consent/import", data=data, headers={"Content-Type": "application/x-ndjson"}
+        )
+        assert status == 200, text
+
+    def records(self, *kinds: str) -> list[Record]:
+        """All records of the journal, of these kinds (default: accesses and denials)."""
+        wanted = kinds or ("access", "denial")
+        lines = [
+            line
+            for path in sorted((self.folder / "log" / "journal").glob("*.jsonl"))
+            for line in path.read_bytes().splitlines()
+        ]
+        return [one for one in map(decode, lines) if one.kind in wanted]
+
+    def everything_written(self) -> bytes:
+        """Every byte under the log's directory."""
+        return b"".join(path.read_bytes() for path in sorted((self.folder / "log").rglob("*")) if path.is_file())
+
+
+@contextlib.asynccontextmanager
+async def running_proxy(
+    folder: Path,
+    upstream: str,
+    openapi: dict[str, Any],
+    *,
+    policy: str = "mode: enforce\n",
+    app: dict[str, Any] | None = None,
+    **settings: Any,
+) -> AsyncIterator[Proxy]:
+    """Serves ``openapi`` in front of ``upstream``; ``settings`` are merged over the defaults, section by section."""
+    key = Ed25519PrivateKey.generate()
+    public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+    jwk = {
+        "kty": "OKP",
+        "crv": "Ed25519",
+        "alg": "EdDSA",
+        "kid": "k",
+        "x": base64.urlsafe_b64encode(public).rstrip(b"=").decode(),
+    }
+    (folder / "jwks.json").write_text(json.dumps({"keys": [jwk]}))
+    (folder / "openapi.json").write_text(json.dumps(openapi))
+    (folder / "policy.yaml").write_text(policy)
+    quiz = {
+        "id": "quiz",
+        "name": "Quiz",
+        "owner": "o",
+        "contact": "quiz@example.org",
+        "tier": "standard",
+        "purpose": "functional.service",
+        "approved_scopes": ["read", "email", "write"],
+        **(app or {}),
+    }
+    (folder / "apps.yaml").write_text(yaml.safe_dump({"apps": [quiz]}))
+    for name in ("signing.key", "pseudonym.key"):
+        private(folder / name, base64.b64encode(secrets.token_bytes(32)).decode())
+    text, tokens = create({"tests": "admin"})
+    private(folder / "admin-tokens.yaml", text)
+    document: dict[str, Any] = {
+        "data": {"port": 0},
+        "admin": {"port": 0},
+        "upstream": {"url": origin},
+        "platform": {"openapi": "openapi.json"},
+        "identity": {
+            "issuers": [{"issuer": ISSUER, "audience": "api", "algorithms": ["EdDSA"], "jwks_file": "jwks.json"}]
+        },
+        "consent": {"path": "consent.sqlite3"},
+        "audit": {
+            "directory": "log",
+            "signing_key": {"file": "signing.key"},
+            "pseudonym_key": {"file": "pseudonym.key"},
+        },
+    }
+    for section, values in settings.items():
+        document[section] = {**document.get(section, {}), **values}
+    config = folder / "audit-proxy.yaml"
+    private(config, yaml.safe_dump(document))
+    stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve(load(config), ready=ready.set_result, stop=stop))
+    await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
+    if task.done():
+        await task
+    async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
+        try:
+            yield Proxy(folder, ready.result(), key, tokens["tests"], session, stop)
+        finally:
+            stop.set()
+            await task
+    assert (folder / "log.vkey").exists()
