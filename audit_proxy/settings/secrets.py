@@ -65,20 +65,25 @@ def read_private(path: Path) -> bytes:
         raise SecretError(f"{path} does not exist; 'audit-proxy init' makes one") from None
     except OSError as error:
         raise SecretError(f"{path} cannot be read: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(descriptor)  # of the very file that is read, not of what the path names by then
-        if not stat.S_ISREG(status.st_mode):
-            raise SecretError(f"{path} is not a regular file")
-        if status.st_mode & 0o077:
-            raise SecretError(
-                f"{path} can be used by others (mode {stat.S_IMODE(status.st_mode):04o}); run: chmod 600 {path}"
-            )
-        if status.st_uid not in (os.geteuid(), 0):
-            raise SecretError(f"{path} belongs to another user; make the user that runs audit-proxy its owner")
-        value = file.read(SECRET_MAX + 1)
+    try:
+        _judge(path, os.fstat(descriptor))  # of the very file that is read, not of what the path names by then
+        with open(descriptor, "rb", closefd=False) as file:
+            value = file.read(SECRET_MAX + 1)
+    finally:
+        os.close(descriptor)
     if len(value) > SECRET_MAX:
         raise SecretError(f"{path} is longer than {SECRET_MAX} bytes")
     return value
+
+
+def _judge(path: Path, status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise SecretError(f"{path} is not a regular file")
+    if status.st_mode & 0o077:
+        mode = stat.S_IMODE(status.st_mode)
+        raise SecretError(f"{path} can be used by others (mode {mode:04o}); run: chmod 600 {path}")
+    if status.st_uid not in (os.geteuid(), 0):
+        raise SecretError(f"{path} belongs to another user; make the user that runs audit-proxy its owner")
 
 
 def _run(command: list[str], timeout_s: float) -> bytes:
