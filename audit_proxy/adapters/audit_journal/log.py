@@ -244,7 +244,7 @@ class JournalAuditLog:
 
     def _write_all(self) -> None:
         interval = self._options.commit_interval_ms / 1000
-        began = synced = 0.0
+        began = buffered_since = 0.0
         taken = 0
         closing = False
         if self._tell_gap:
@@ -254,12 +254,13 @@ class JournalAuditLog:
                 first = self._records.get(timeout=BUFFERED_SYNC_S if self._journal.unsynced else None)
             except Empty:
                 self._sync()
-                synced = time.monotonic()
                 continue
             pause = began + interval - time.monotonic()
             if pause > 0 and first is not None:
                 time.sleep(pause)
             began = time.monotonic()
+            if not self._journal.unsynced:
+                buffered_since = began
             batch = [first, *(self._records.get_nowait() for _ in range(self._records.qsize()))]
             closing = batch[-1] is None  # nothing is put after it
             records: list[bytes] = batch[:-1] if closing else batch  # type: ignore[assignment]  # None comes last only
@@ -270,9 +271,8 @@ class JournalAuditLog:
                     self._on_loop(self._settle, late, 0, AuditUnavailable("the audit log did not answer in time"), 0.0)
                 if late < len(records):
                     self._commit(records[late:])
-            if self._journal.unsynced and (closing or time.monotonic() - synced >= BUFFERED_SYNC_S):
+            if self._journal.unsynced and (closing or time.monotonic() - buffered_since >= BUFFERED_SYNC_S):
                 self._sync()
-                synced = time.monotonic()
         self._journal.close()
         self._closing.set()
         self._has_fresh.set()
