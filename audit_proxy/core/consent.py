@@ -60,19 +60,18 @@ def third_party_permission(standing: Standing, available: frozenset[str], purpos
         return Permission(None, Consent.withdrawn)
     if not standing.grants:
         return Permission(None, Consent.no_grant)
-    scopes: set[str] = set()
+    valid: list[Grant] = []
     why = Consent.grant_expired
     for grant in standing.grants:
         if grant.expires_at is not None and grant.expires_at <= now:
             continue
-        if not grant.covers(purpose):
+        if grant.covers(purpose):
+            valid.append(grant)
+        else:
             why = Consent.grant_purpose
-            continue
-        scopes |= grant.scopes
-        why = Consent.grant
-    if why is not Consent.grant:
+    if not valid:
         return Permission(None, why)
-    return Permission(available & scopes, Consent.grant)
+    return Permission(available.intersection(scope for grant in valid for scope in grant.scopes), Consent.grant)
 
 
 def satisfies(requirements: Iterable[frozenset[str]], scopes: frozenset[str]) -> bool:

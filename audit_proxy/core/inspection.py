@@ -69,7 +69,7 @@ def _find(place: Field, value: Any, found: set[RawId], depth: int) -> None:
             for one in value:
                 if one.__class__ is dict:
                     raw = one.get(key)
-                    if raw.__class__ is str or raw.__class__ is int:
+                    if is_id(raw):
                         found.add(raw)
                     elif raw.__class__ is list:
                         found.update(filter(is_id, subjects_of(plan, one)))

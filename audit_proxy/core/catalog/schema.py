@@ -36,6 +36,7 @@ _EXTENSIONS = frozenset(
         "x-aggregate",
     }
 )
+_UNRESOLVABLE = "/\x00unresolvable"  # a subject that no body can name: what is unknown fails closed
 _LATER = frozenset({"x-cursor", "x-batch"})
 
 
@@ -179,7 +180,7 @@ class SchemaCompiler:
             if key not in plan.fields:
                 self._report(label, f"x-public-when names {key!r}, which is not a property")
         for pointer in plan.subjects:
-            if pointer and pointer[0] not in plan.fields and plan.additional is None:
+            if pointer[0] not in plan.fields and plan.additional is None and pointer != _pointer(_UNRESOLVABLE):
                 self._report(label, f"x-data-subject names {pointer[0]!r}, which is not a property")
         return plan
 
@@ -206,6 +207,7 @@ class SchemaCompiler:
         if isinstance(reference, str):
             if reference in trail:
                 self._report(name, f"$ref {reference} refers to itself")
+                flat.subjects.append(_UNRESOLVABLE)
                 return
             rest = {key: value for key, value in schema.items() if key != "$ref"}
             if first and not flat.composite and not _EXTENSIONS & rest.keys():
@@ -213,6 +215,7 @@ class SchemaCompiler:
             target = self._resolve(reference)
             if target is None:
                 self._report(name, f"$ref {reference} cannot be resolved")
+                flat.subjects.append(_UNRESOLVABLE)
                 return
             if rest.keys() & _EXTENSIONS and isinstance(target, dict) and "x-data-category" in rest:
                 target = {key: value for key, value in target.items() if key != "x-data-category"}
@@ -316,7 +319,7 @@ class SchemaCompiler:
                 name,
                 f"x-data-subject {pointer!r}: must be a relative JSON Pointer, '' or '$key'; anyone it names counts as refused",
             )
-            pointer = "/\x00unresolvable"  # a pointer that no body can satisfy: fail closed
+            pointer = _UNRESOLVABLE
         if pointer not in flat.subjects:
             flat.subjects.append(pointer)
 
