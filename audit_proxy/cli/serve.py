@@ -1,6 +1,7 @@
 """``audit-proxy serve``."""
 
 import asyncio
+import gc
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +43,10 @@ def serve(
         if ports_file is not None:
             ports_file.write_text(f'{{"data":{running.data_port},"admin":{running.admin_port}}}\n')
 
+    # what start-up made lives as long as the process; requests make little cyclic garbage, so it is collected rarely
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 100)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             drained = runner.run(run(loaded, ready=ready))

@@ -68,7 +68,7 @@ def _find(place: Field, value: Any, found: set[RawId], depth: int) -> None:
             key = plan.simple_subject
             for one in value:
                 if one.__class__ is dict:
-                    raw = one.get(key)
+                    raw: Any = one.get(key)
                     if is_id(raw):
                         found.add(raw)
                     elif raw.__class__ is list:

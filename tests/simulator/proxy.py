@@ -117,7 +117,7 @@ class Proxy:
 @contextlib.asynccontextmanager
 async def running_proxy(
     folder: Path,
-    upstream: str,
+    origin: str,
     openapi: dict[str, Any],
     *,
     policy: str = "mode: enforce\n",
