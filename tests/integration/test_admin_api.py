@@ -3,6 +3,7 @@
 import asyncio
 import json
 
+import aiohttp
 import pytest
 import yarl
 from jsonschema import Draft202012Validator
@@ -13,7 +14,8 @@ from audit_proxy.core.record import encode
 from audit_proxy.frontends.admin.access import ACTIONS
 from audit_proxy.frontends.admin.openapi import openapi
 from audit_proxy.frontends.admin.problems import STATUS, TITLES, AdminReason
-from tests.simulator.admin import HashPseudonyms, admin_stage, token
+from audit_proxy.wiring.log import open_audit_log
+from tests.simulator.admin import HashPseudonyms, WallClock, admin_stage, token
 
 PAIR = "/v1/consent/quiz/person:1001"
 GRANT = {"scopes": ["likes"], "purpose": "marketing", "source": "app", "evidence": "SECRET-form"}
@@ -100,8 +102,6 @@ async def test_ids_with_reserved_characters_are_one_segment(stage):
     path = yarl.URL(stage.base + "/v1/consent/a%2Fb/person:x%2Fy%25%3F%20z", encoded=True)
     async with stage.call("GET", "", "ops") as response:
         assert response.status == 404
-    import aiohttp
-
     headers = {"Authorization": f"Bearer {token('ops')}"}
     async with aiohttp.ClientSession(headers=headers) as session, session.put(path, json=GRANT) as response:
         assert response.status == 200
@@ -299,6 +299,23 @@ async def test_a_fault_of_ours_tells_nothing(tmp_path):
             body = await told(response, 500, "internal_error")
         assert "SECRET" not in json.dumps(body)
         assert stage.log.lines[-1] == ("consent.get", "ops", "internal_error")
+
+
+async def test_with_the_real_log_the_record_is_on_disk_when_the_answer_comes(tmp_path):
+    """Journal and front end together: what is answered stands in the log's files, by pseudonym."""
+    log = await open_audit_log(tmp_path / "log", "test/node-1", "node-1", b"\x07" * 32, clock=WallClock())
+    try:
+        async with admin_stage(tmp_path, log=log) as stage:
+            async with stage.call("PUT", PAIR, json=GRANT) as response:
+                assert response.status == 200
+                audit_id = response.headers["X-Audit-Id"]
+            written = b"".join(file.read_bytes() for file in (tmp_path / "log").rglob("*") if file.is_file())
+            assert audit_id.encode() in written
+            assert b"consent.put" in written
+            assert b"person:1001" not in written
+            assert b"SECRET" not in written
+    finally:
+        await log.close()
 
 
 # -- tokens and roles

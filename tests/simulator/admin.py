@@ -70,9 +70,9 @@ def token(name):
 
 
 @asynccontextmanager
-async def admin_stage(tmp_path, *, store=None, checks=None, metrics_open=False):
+async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_open=False):
     """A running admin listener: ``call(method, path, who)``, ``store``, ``log``, ``base`` (its URL), ``port``."""
-    log = MemoryLog()
+    log = log or MemoryLog()
     tokens = [
         SimpleNamespace(name=name, role=role, sha256=hashlib.sha256(token(name).encode()).digest())
         for name, role in TOKENS.items()

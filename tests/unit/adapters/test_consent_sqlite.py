@@ -185,6 +185,29 @@ async def test_cached_facts_hold_for_one_second_after_the_feed_was_heard(make):
     assert store._reading.asked == asked + 2
 
 
+async def test_the_heartbeat_is_when_the_feed_was_read_not_when_it_was_applied(make):
+    """A poll whose answer comes late tells how things stood when it began: facts hold from then."""
+    ticks = Ticks()
+    store, other = await make(monotonic=ticks), await make()
+    await store.put(GRANT)
+    await standing(store)
+
+    class Late:
+        async def ask(self, work, within_s):
+            found = await feeding.ask(work, within_s)
+            await other.withdraw(WITHDRAWAL)
+            ticks.at += 0.9
+            return found
+
+        def close(self):
+            feeding.close()
+
+    feeding, store._feeding = store._feeding, Late()
+    await store.poll()
+    ticks.at += 0.2
+    assert (await standing(store)).withdrawn
+
+
 async def test_without_feed_and_database_nothing_is_answered(make, path):
     """A silent feed and a database that cannot be asked: ConsentUnavailable, not an old fact."""
     ticks = Ticks()
@@ -217,8 +240,9 @@ async def test_a_hanging_database_is_unavailable_after_a_second(make):
     hold = threading.Event()
     waiting = asyncio.get_running_loop().run_in_executor(store._reading._thread, hold.wait)
     try:
-        with pytest.raises(ConsentUnavailable):
-            await standing(store)
+        async with asyncio.timeout(10):  # far past the second, far below a hang
+            with pytest.raises(ConsentUnavailable):
+                await standing(store)
     finally:
         hold.set()
         await waiting
