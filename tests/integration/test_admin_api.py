@@ -181,6 +181,7 @@ async def test_every_call_is_a_record_without_raw_ids(stage):
     ]
     kinds = [each.kind for each in stage.log.records]
     assert kinds == ["consent", "admin", "consent", "consent", "admin", "admin", "admin"]
+    assert stage.kinds == kinds
     assert ids[:5] == [each.id for each in stage.log.records[:5]]
     put = stage.log.records[0]
     (pseudonym,) = HashPseudonyms().pseudonyms(["person:1001"])

@@ -84,8 +84,18 @@ async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_op
         )
     registry = CollectorRegistry()
     Counter("audit_proxy_sample", "A sample.", registry=registry).inc(7)
+    kinds = []
     frontend = AdminFrontend(
-        store, log, HashPseudonyms(), tokens, registry, checks or {}, WallClock(), "node-1", metrics_open=metrics_open
+        store,
+        log,
+        HashPseudonyms(),
+        tokens,
+        registry,
+        checks or {},
+        WallClock(),
+        "node-1",
+        metrics_open=metrics_open,
+        on_record=kinds.append,
     )
     port = await frontend.start("127.0.0.1", 0)
     base = f"http://127.0.0.1:{port}"
@@ -96,7 +106,7 @@ async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_op
                 bearer = {"Authorization": f"Bearer {token(who)}"} if who else {}
                 return session.request(method, base + path, headers={**bearer, **dict(headers)}, **more)
 
-            yield SimpleNamespace(call=call, log=log, store=store, base=base, port=port, frontend=frontend)
+            yield SimpleNamespace(call=call, log=log, store=store, base=base, port=port, frontend=frontend, kinds=kinds)
     finally:
         await frontend.stop()
         if own:

@@ -26,7 +26,7 @@ from audit_proxy.frontends.admin.health import Check, Health
 from audit_proxy.frontends.admin.load import LoadApi
 from audit_proxy.frontends.admin.openapi import openapi
 from audit_proxy.frontends.admin.problems import AdminReason, Refused, problem
-from audit_proxy.frontends.admin.trail import Refusals, Trail
+from audit_proxy.frontends.admin.trail import OnRecord, Refusals, Trail
 from audit_proxy.ports import AuditLog, Clock, ConsentAdmin, ConsentLoad, Pseudonymizer
 
 _HEADERS = {
@@ -47,7 +47,10 @@ class AdminStore(ConsentAdmin, ConsentLoad, Protocol):
 
 
 class AdminFrontend:
-    """``checks``: what ``/readyz`` asks, by name; one that raises or returns False is not well. ``node``: what records call this process."""
+    """``checks``: what ``/readyz`` asks, by name; one that raises or returns False is not well. ``node``: what records call this process.
+
+    ``on_record`` is told the kind of each record once it is durable, for ``audit_records_total``.
+    """
 
     def __init__(
         self,
@@ -61,8 +64,9 @@ class AdminFrontend:
         node: str,
         *,
         metrics_open: bool = False,
+        on_record: OnRecord = lambda _kind: None,
     ) -> None:
-        self._trail = Trail(log, pseudonyms, clock, node)
+        self._trail = Trail(log, pseudonyms, clock, node, on_record)
         self._access = Access(tokens)
         self._registry = registry
         self._health = Health(checks)

@@ -12,12 +12,15 @@ Invariants:
 import asyncio
 import contextlib
 import os
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 from audit_proxy.core.errors import AuditUnavailable
 from audit_proxy.core.record import RECORD_VERSION, Kind, Record, encode, timestamp, uuid7
 from audit_proxy.ports import AuditLog, Clock, Pseudonymizer
+
+OnRecord = Callable[[str], None]  # told the kind of each record once it is durable
 
 _COLLECT_S = 1.0
 
@@ -36,11 +39,12 @@ class _Window:
 
 
 class Trail:
-    def __init__(self, log: AuditLog, pseudonyms: Pseudonymizer, clock: Clock, node: str) -> None:
+    def __init__(self, log: AuditLog, pseudonyms: Pseudonymizer, clock: Clock, node: str, on_record: OnRecord) -> None:
         self._log = log
         self._pseudonyms = pseudonyms
         self._clock = clock
         self._node = node
+        self._on_record = on_record
         self._windows: dict[Refusals, _Window] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -82,6 +86,7 @@ class Trail:
             trace=trace,
         )
         await self._log.append(encode(record))
+        self._on_record(kind)
         return record.id
 
     async def refused(self, which: Refusals, reason: str) -> None:
