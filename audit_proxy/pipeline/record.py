@@ -115,32 +115,33 @@ class Recorder:
             raw.setdefault(one, f"{prefix}{one}")
         if holder is not None:
             raw[holder] = holder
+            if holder.startswith(prefix):
+                raw.setdefault(holder.removeprefix(prefix), holder)
         return dict(zip(raw, self._pseudonyms.pseudonyms(list(raw.values())), strict=True))
 
     def _groups(self, groups: Iterable[People], holder: str | None, names: dict[RawId, str]) -> tuple[Group, ...]:
         made: list[Group] = []
         own = holder.removeprefix(self._prefix) if holder is not None and holder.startswith(self._prefix) else None
+        mine: tuple[RawId, ...] = (
+            ()
+            if own is None
+            else (own, int(own))
+            if own.isascii() and own.isdigit() and str(int(own)) == own
+            else (own,)
+        )
         for group in groups:
             consent = group.ground.value
-            if not group.subjects:
+            others = group.subjects
+            if not others:
                 made.append(Group(group.fields, group.categories, "none", consent, ()))
                 continue
-            others = group.subjects
-            if own is not None:
-                others = tuple(one for one in others if str(one) != own)
-                if len(others) != len(group.subjects):
-                    made.append(Group(group.fields, group.categories, "holder", consent, (names[holder],)))  # type: ignore[index]  # own came of holder
+            if any(one in others for one in mine):
+                others = tuple(one for one in others if one not in mine)
+                made.append(Group(group.fields, group.categories, "holder", consent, (names[mine[0]],)))
             if others:
                 ground = Consent.grant.value if group.ground is Consent.token else consent
-                made.append(
-                    Group(
-                        group.fields,
-                        group.categories,
-                        "third_party",
-                        ground,
-                        tuple(dict.fromkeys([names[one] for one in others])),
-                    )
-                )
+                people = dict.fromkeys(map(names.__getitem__, others))  # "7" and 7 are one person
+                made.append(Group(group.fields, group.categories, "third_party", ground, tuple(people)))
         return tuple(made)
 
     @staticmethod

@@ -157,6 +157,7 @@ async def _start(loaded: Loaded, stack: AsyncExitStack) -> tuple[Running, DataPl
         checks,
         clock,
         node,
+        on_record=metrics.record,
     )
     admin_port = await admin.start(settings.admin.host, settings.admin.port)
     stack.push_async_callback(admin.stop)

@@ -14,6 +14,7 @@ from audit_proxy.core.redaction.tables import (
     Context,
     Notes,
     Redacted,
+    Shape,
     Table,
     TableCache,
     groups,
@@ -62,12 +63,16 @@ class Redactor:
         self._verdict_key = (available, public_ok, holder_permits, self._pass_unclassified)
         self._disclosed: Notes = {}
         self._withheld: Notes = {}
+        self._shaped: dict[Shape, list[RawId]] = {}  # flat objects by shape -> whom each is about
         self._unclassified = 0
 
     def redact(self, plan: Field, value: Any) -> Redacted:
         """Redacts a parsed body. The value handed in may be changed; use only the one handed back."""
         result = self._value(plan, value, self._nobody, self._max_depth)
-        return Redacted(result, groups(self._disclosed), groups(self._withheld), self._unclassified)
+        shaped = self._shaped.items()
+        disclosed = groups(self._disclosed, ((shape.disclosed, ids) for shape, ids in shaped))
+        withheld = groups(self._withheld, ((shape.withheld, ids) for shape, ids in shaped))
+        return Redacted(result, disclosed, withheld, self._unclassified)
 
     # -- contexts ----------------------------------------------------------------------------------------------------
 
@@ -343,6 +348,7 @@ class Redactor:
         """
         key = plan.simple_subject
         permissions = self._permissions
+        shaped = self._shaped
         known: dict[int, tuple[bool, Table, Context]] = {}
         out = []
         for one in value:
@@ -364,9 +370,20 @@ class Redactor:
                 )
             keeps, table, model = verdict
             if keeps:
-                out.append(self._inside(table, one, model, (raw,), depth))
+                shape = table.shape(tuple(one), tuple(map(type, one.values())))
+                if shape is None:
+                    out.append(self._inside(table, one, model, (raw,), depth))
+                    continue
+                for lost in shape.lost:
+                    del one[lost]
+                out.append(one)
             else:
-                self._withheld.setdefault((table, *one), []).append((raw,))
+                shape = table.refused_shape(tuple(one))
+            ids = shaped.get(shape)
+            if ids is None:
+                shaped[shape] = [raw]
+            else:
+                ids.append(raw)
         return out
 
     def _free(self, place: Field, value: Any, context: Context) -> Any:

@@ -1,6 +1,6 @@
 """The values of redaction: contexts, verdict tables, and groups of what was disclosed or withheld."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,6 +29,15 @@ Named = tuple[Consent, tuple[str, ...], tuple[str, ...]]  # ground, catalog path
 
 
 @dataclass(slots=True, eq=False)
+class Shape:
+    """Objects with the same keys and types of values under one table: what of them stays and what goes."""
+
+    disclosed: list[Named]
+    withheld: list[Named]
+    lost: tuple[str, ...]
+
+
+@dataclass(slots=True, eq=False)
 class Table:
     """One object plan under one set of verdicts: which scalars pass as they are, and on what ground each field stands."""
 
@@ -38,6 +47,39 @@ class Table:
     grounds: Mapping[str, Consent]
     otherwise: Consent = Consent.unclassified  # the ground of keys that no property describes
     named: dict[tuple[str, ...], list[Named]] = field(default_factory=dict)  # keys that stood together -> what they are
+
+    shapes: dict[Any, Shape | None] = field(default_factory=dict)  # (keys, types) -> shape, None: look at each field
+
+    def shape(self, keys: tuple[str, ...], types: tuple[type, ...]) -> Shape | None:
+        """The shape of an object, or None where one of its fields neither simply passes nor simply goes."""
+        key = (keys, types)
+        found = self.shapes.get(key)
+        if found is None and key not in self.shapes:
+            if len(self.shapes) >= MAX_NAMED:
+                self.shapes.clear()
+            found = self.shapes[key] = self._shape(keys, types)
+        return found
+
+    def _shape(self, keys: tuple[str, ...], types: tuple[type, ...]) -> Shape | None:
+        kept: list[str] = []
+        lost: list[str] = []
+        for key, kind in zip(keys, types, strict=True):
+            if kind in self.passing.get(key, ()):
+                kept.append(key)
+            elif kind in self.dropping.get(key, ()):
+                lost.append(key)
+            else:
+                return None
+        return Shape(self.names(tuple(kept)), self.names(tuple(lost)), tuple(lost))
+
+    def refused_shape(self, keys: tuple[str, ...]) -> Shape:
+        """The shape of an object that goes as a whole."""
+        found = self.shapes.get(keys)
+        if found is None:
+            if len(self.shapes) >= MAX_NAMED:
+                self.shapes.clear()
+            found = self.shapes[keys] = Shape([], self.names(keys), keys)
+        return found
 
     def names(self, keys: tuple[str, ...]) -> list[Named]:
         """The personal fields among an object's keys, by ground."""
@@ -93,9 +135,16 @@ class Redacted:
     unclassified: int  # values withheld or passed because nothing classifies them
 
 
-def groups(notes: Notes) -> tuple[Group, ...]:
-    """Notes as groups: one for each ground and set of people, their fields together."""
+def groups(notes: Notes, shaped: Iterable[tuple[list[Named], list[RawId]]] = ()) -> tuple[Group, ...]:
+    """Notes as groups: one for each ground and set of people, their fields together. ``shaped``: what stands (or went)
+    in objects of one shape, and whom they are about.
+    """
     merged: dict[tuple[Consent, tuple[RawId, ...]], list[Named]] = {}
+    for named, ids in shaped:
+        if named:
+            subjects = tuple(dict.fromkeys(ids))
+            for one in named:
+                merged.setdefault((one[0], subjects), []).append(one)
     for key, people in notes.items():
         subjects = tuple({one: None for ids in people for one in ids})
         first = key[0]
