@@ -57,7 +57,13 @@ class JwksUrl:
     """Keys fetched from a URL at ``start`` and every ``refresh_s`` seconds; ``current`` is None until a fetch succeeds."""
 
     def __init__(
-        self, url: str, algorithms: frozenset[str], session: aiohttp.ClientSession, *, refresh_s: float = 300.0
+        self,
+        url: str,
+        algorithms: frozenset[str],
+        session: aiohttp.ClientSession,
+        *,
+        refresh_s: float = 300.0,
+        start_wait_s: float = 3.0,
     ) -> None:
         self.current: KeySet | None = None
         self._url = url
@@ -65,13 +71,17 @@ class JwksUrl:
         self._algorithms = algorithms
         self._session = session
         self._refresh_s = refresh_s
+        self._start_wait_s = start_wait_s  # an issuer that hangs must not hold up the start
+        self._tried = asyncio.Event()
         self._document = b""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Fetches once, and goes on in the background whether that succeeded or not."""
-        await self._refresh()
+        """Goes on fetching in the background; returns after the first fetch, or sooner if that takes long."""
         self._task = asyncio.create_task(self._keep_fresh(), name="jwks-refresh")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._start_wait_s):
+                await self._tried.wait()
 
     async def close(self) -> None:
         """Stops refreshing. The session belongs to the caller."""
@@ -84,8 +94,9 @@ class JwksUrl:
     async def _keep_fresh(self) -> None:
         retry = _FIRST_RETRY_S
         while True:
-            await asyncio.sleep(min(retry, self._refresh_s) if self.current is None else self._refresh_s)
             await self._refresh()
+            self._tried.set()
+            await asyncio.sleep(min(retry, self._refresh_s) if self.current is None else self._refresh_s)
             retry = min(2 * retry, 60.0)
 
     async def _refresh(self) -> None:

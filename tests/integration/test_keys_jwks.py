@@ -3,7 +3,7 @@
 import asyncio
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 import aiohttp
 import jwt
@@ -29,12 +29,13 @@ class Issuer:
 
     def __init__(self) -> None:
         self.answer: Callable[[], web.StreamResponse] = lambda: web.Response(body=jwks("a"))
+        self.stream: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]] | None = None
         self.requests: list[web.BaseRequest] = []
         self.port = 0
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.requests.append(request)
-        return self.answer()
+        return self.answer() if self.stream is None else await self.stream(request)
 
     @property
     def url(self) -> str:
@@ -131,6 +132,25 @@ async def test_a_broken_answer_leaves_the_last_good_set(issuer, keys, bad):
     assert keys.current is before
 
 
+async def test_an_endless_answer_is_not_read_to_its_end(issuer, keys):
+    """Memory is bounded by what a key set may be, not by what is sent."""
+    sent = 0
+
+    async def endless(request: web.BaseRequest) -> web.StreamResponse:
+        nonlocal sent
+        response = web.StreamResponse()
+        await response.prepare(request)
+        while sent < 256 * 1024 * 1024:
+            await response.write(b" " * 65_536)
+            sent += 65_536
+        return response
+
+    issuer.stream = endless
+    await keys.start()
+    assert keys.current is None
+    assert JWKS_MAX <= sent < 64 * JWKS_MAX
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_a_redirect_is_not_followed(issuer, keys, status):
     """Who can redirect the issuer's address could else name keys."""
@@ -141,7 +161,7 @@ async def test_a_redirect_is_not_followed(issuer, keys, status):
 
 
 async def test_an_issuer_that_comes_up_later_is_found(issuer):
-    """The start does not fail, and does not wait."""
+    """The start does not fail with it."""
     async with aiohttp.ClientSession() as session:
         keys = JwksUrl("http://127.0.0.1:1/jwks.json", PINNED, session, refresh_s=0.02)
         with structlog.testing.capture_logs() as logs:
@@ -151,6 +171,25 @@ async def test_an_issuer_that_comes_up_later_is_found(issuer):
         keys._url = issuer.url
         await until(lambda: has(keys, "a"))
         await keys.close()
+        await keys.close()
+
+
+async def test_an_issuer_that_hangs_does_not_hold_up_the_start(issuer):
+    """Its keys are in force as soon as it answers."""
+    answers = asyncio.Event()
+
+    async def hang(_request: web.BaseRequest) -> web.StreamResponse:
+        await answers.wait()
+        return web.Response(body=jwks("a"))
+
+    issuer.stream = hang
+    async with aiohttp.ClientSession() as session:
+        keys = JwksUrl(issuer.url, PINNED, session, start_wait_s=0.05)
+        await keys.start()
+        assert keys.current is None
+        assert not answers.is_set()
+        answers.set()
+        await until(lambda: has(keys, "a"))
         await keys.close()
 
 
