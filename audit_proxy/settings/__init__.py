@@ -1,6 +1,8 @@
 """Configuration: YAML files, parsed and validated once at start, secrets by file or command.
 
-``model`` has the shapes, defaults and units of ``audit-proxy.yaml``; ``files`` reads YAML with the line of every key and
-turns each problem into ``file:line: what``; ``policy`` and ``apps`` read ``policy.yaml`` and ``apps.yaml``; ``secrets``
-reads a secret by file or command; ``load`` is the one entry that reads everything and reports all problems at once.
+``load`` is the one entry that reads everything and says all problems at once. It stands on ``files`` (strict YAML with
+the place of every value), ``model`` (shapes, defaults and units of ``audit-proxy.yaml``), ``validate`` (a model's errors
+as problems with places), ``policy``, ``apps`` and ``admin_tokens`` (the other files), ``secrets`` (by file or command)
+and ``catalog`` (the platform's documents). ``initial`` makes a first configuration from what ``shipped`` finds,
+``apps_import`` brings many apps into ``apps.yaml``, ``schemas`` makes JSON Schemas of the models.
 """
