@@ -10,7 +10,6 @@ import structlog
 import typer
 import uvloop
 
-from audit_proxy.core.catalog.compile import CatalogError
 from audit_proxy.core.errors import LogUnusable, Unavailable
 from audit_proxy.settings.load import ConfigProblems, load
 from audit_proxy.wiring.logs import configure_logs
@@ -50,7 +49,12 @@ def serve(
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             drained = runner.run(run(loaded, ready=ready))
-    except (CatalogError, LogUnusable, Unavailable, OSError) as error:
+    except (
+        LogUnusable,
+        Unavailable,
+        OSError,
+        ValueError,
+    ) as error:  # ValueError: catalog, secrets, keys; each says where
         typer.echo(f"audit-proxy: cannot start: {error}", err=True)
         raise typer.Exit(2) from None
     sys.exit(0 if drained else 1)

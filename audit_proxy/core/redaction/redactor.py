@@ -3,14 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from audit_proxy.core.catalog.model import ConsentRule, Field, ObjectPlan
+from audit_proxy.core.catalog.model import Field, ObjectPlan
 from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import Consent
 from audit_proxy.core.inspection import NotInspectable, RawId, is_id, object_plan, subjects_of
 from audit_proxy.core.policy import RefusedThirdParty, Unclassified
 from audit_proxy.core.redaction.tables import (
     GONE,
-    MAX_TABLES,
     Context,
     Notes,
     Redacted,
@@ -19,9 +18,9 @@ from audit_proxy.core.redaction.tables import (
     TableCache,
     groups,
 )
+from audit_proxy.core.redaction.verdicts import Verdicts
 
 _CONTAINERS = (dict, list)
-_NULL: frozenset[type] = frozenset({type(None)})  # a container that is null says nothing of anyone
 
 
 class Redactor:
@@ -33,7 +32,6 @@ class Redactor:
         *,
         available: frozenset[str],
         satisfied: Callable[[frozenset[str]], bool],
-        public_ok: bool = True,
         holder_permits: bool = True,
         everyone_refused: Consent | None = None,
         refused_third_party: RefusedThirdParty = RefusedThirdParty.drop,
@@ -49,18 +47,20 @@ class Redactor:
         self._permissions = permissions
         self._available = available
         self._satisfied = satisfied
-        self._public_ok = public_ok
-        self._holder_permits = holder_permits
         self._everyone_refused = everyone_refused
-        self._minimal = refused_third_party is RefusedThirdParty.minimal
         self._pass_unclassified = unclassified is Unclassified.unsafe_pass
         self._unresolved = unresolved
         self._max_depth = max_depth
         self._nobody = Context((), None, unresolved)
         self._contexts: dict[tuple[RawId, ...], Context] = {}
         self._models: dict[int, Context] = {}  # id(permission) -> the context it makes, without people
-        self._cache: TableCache = {} if cache is None else cache
-        self._verdict_key = (available, public_ok, holder_permits, self._pass_unclassified)
+        self._verdicts = Verdicts(
+            available,
+            holder_permits=holder_permits,
+            minimal=refused_third_party is RefusedThirdParty.minimal,
+            pass_unclassified=self._pass_unclassified,
+            cache={} if cache is None else cache,
+        )
         self._disclosed: Notes = {}
         self._withheld: Notes = {}
         self._shaped: dict[Shape, list[RawId]] = {}  # flat objects by shape -> whom each is about
@@ -95,12 +95,12 @@ class Redactor:
         """
         model = self._models.get(id(permission))
         if model is None:
-            model = self._models[id(permission)] = self._share(Context((), *self._joined([permission])))
+            model = self._models[id(permission)] = self._verdicts.share(Context((), *self._joined([permission])))
         return model
 
     def _combine(self, ids: tuple[RawId, ...]) -> Context:
         people = tuple(dict.fromkeys(ids))
-        return self._share(Context(people, *self._joined([self._permissions.get(raw) for raw in people])))
+        return self._verdicts.share(Context(people, *self._joined([self._permissions.get(raw) for raw in people])))
 
     def _joined(self, permissions: list[Permission | None]) -> tuple[frozenset[str] | None, Consent]:
         """The scopes that all of these people permit, or why there are none."""
@@ -122,22 +122,12 @@ class Redactor:
             return None, self._everyone_refused
         return scopes, ground
 
-    def _share(self, context: Context) -> Context:
-        key = (context.scopes, context.ground, context.public, *self._verdict_key)
-        tables = self._cache.get(key)
-        if tables is None:
-            if len(self._cache) >= MAX_TABLES:
-                self._cache.clear()
-            tables = self._cache[key] = {}
-        context.tables = tables
-        return context
-
     def _opened(self, plan: ObjectPlan, value: dict[str, Any], context: Context) -> Context:
         if plan.subjects:
             raw = value.get(plan.simple_subject) if plan.simple_subject is not None else None
             context = self._context((raw,) if is_id(raw) else tuple(subjects_of(plan, value)))
         if plan.public_when and self._is_public(plan, value):
-            context = self._share(Context(context.subjects, context.scopes, context.ground, public=True))
+            context = self._verdicts.share(Context(context.subjects, context.scopes, context.ground, public=True))
         return context
 
     @staticmethod
@@ -145,58 +135,6 @@ class Redactor:
         return all(
             value.get(key).__class__ in (str, bool, int) and value[key] in values for key, values in plan.public_when
         )
-
-    # -- one field's verdict -----------------------------------------------------------------------------------------
-
-    def _verdict(self, place: Field, context: Context) -> tuple[bool, Consent]:
-        """Whether a field may leave under a context, and on what ground."""
-        if not place.categories:
-            return self._pass_unclassified, Consent.unclassified
-        if place.aggregate and not (place.scopes and place.scopes <= self._available):
-            return False, Consent.aggregate
-        if not place.scopes <= self._available:
-            return False, Consent.scope_missing
-        if not place.personal or place.aggregate:
-            return True, Consent.token
-        if self._public_ok and (context.public or place.rule is ConsentRule.public):
-            return True, Consent.public
-        if place.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits:
-            return True, Consent.unsafe_holder_speaks
-        if context.scopes is None:
-            return False, context.ground
-        if not place.scopes <= context.scopes:
-            return False, Consent.grant_scope
-        return True, context.ground
-
-    def _table(self, plan: ObjectPlan, context: Context) -> Table:
-        table = context.tables.get(plan)
-        if table is None:
-            passing: dict[str, frozenset[type]] = {}
-            dropping: dict[str, frozenset[type]] = {}
-            grounds: dict[str, Consent] = {}
-            for key, place in plan.fields.items():
-                allowed, ground = self._verdict(place, context)
-                grounds[key] = ground
-                if place.object is not None or place.item is not None or place.variants is not None:
-                    passing[key] = place.scalars if allowed and place.categories else _NULL
-                elif place.subject_self or not place.categories:
-                    continue
-                elif allowed:
-                    passing[key] = place.scalars
-                elif place.withhold.action == "drop":
-                    dropping[key] = place.scalars
-            table = context.tables[plan] = Table(plan, passing, dropping, grounds)
-        return table
-
-    def _keeps(self, plan: ObjectPlan, context: Context) -> bool:
-        """Whether an object about its people stays at all: they permit, or something of it is public, or policy keeps
-        the non-personal part.
-        """
-        if context.scopes is not None or self._minimal:
-            return True
-        if self._public_ok and (context.public or plan.rule is ConsentRule.public):
-            return True
-        return plan.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits
 
     # -- walking -----------------------------------------------------------------------------------------------------
 
@@ -214,7 +152,7 @@ class Redactor:
             return value if self._pass_unclassified else GONE
         if place.subject_self and value is not None:
             context = self._context((value,))
-        allowed, ground = self._verdict(place, context)
+        allowed, ground = self._verdicts.of(place, context)
         if not allowed and self._stands(place, value):
             return value
         if ground is Consent.unclassified:
@@ -229,10 +167,10 @@ class Redactor:
         if plan is None:
             return self._free(place, value, context)
         inner = self._opened(plan, value, context)
-        if plan.subjects and not self._keeps(plan, inner):
+        if plan.subjects and not self._verdicts.keeps(plan, inner):
             self._refuse(plan, value, inner, depth)
             return GONE
-        return self._inside(self._table(plan, inner), value, inner, inner.subjects, depth)
+        return self._inside(self._verdicts.table(plan, inner), value, inner, inner.subjects, depth)
 
     def _inside(
         self, table: Table, value: dict[str, Any], context: Context, subjects: tuple[RawId, ...], depth: int
@@ -286,7 +224,7 @@ class Redactor:
                     continue
                 place = plan.additional
                 about = self._context((key,)) if plan.subject_key else context
-                if plan.subject_key and about.scopes is None and not self._keeps(plan, about):
+                if plan.subject_key and about.scopes is None and not self._verdicts.keeps(plan, about):
                     self._refuse_value(place, one, about, depth - 1)
                     continue
                 result = self._value(place, one, about, depth - 1)
@@ -362,10 +300,10 @@ class Redactor:
             verdict = known.get(id(permission))
             if verdict is None:
                 model = self._model(permission)
-                keeps = self._keeps(plan, model)
+                keeps = self._verdicts.keeps(plan, model)
                 verdict = known[id(permission)] = (
                     keeps,
-                    self._table(plan, model) if keeps else self._refused_table(plan, model.ground),
+                    self._verdicts.table(plan, model) if keeps else self._verdicts.refused_table(plan, model.ground),
                     model,
                 )
             keeps, table, model = verdict
@@ -391,14 +329,14 @@ class Redactor:
         if not place.free or not place.categories:
             self._undescribed(place, context)
             return value if self._pass_unclassified else GONE
-        allowed, ground = self._verdict(place, context)
+        allowed, ground = self._verdicts.of(place, context)
         self._note(allowed, place, ground, context)
         return value if allowed else GONE
 
     # -- refused objects: everything inside is withheld, and listed --------------------------------------------------
 
     def _refuse(self, plan: ObjectPlan, value: dict[str, Any], context: Context, depth: int) -> None:
-        refused = self._refused_table(plan, context.ground)
+        refused = self._verdicts.refused_table(plan, context.ground)
         self._withheld.setdefault((refused, *value), []).append(context.subjects)
         if plan.flat:
             return
@@ -407,13 +345,6 @@ class Redactor:
                 place = plan.fields.get(key) or plan.additional
                 if place is not None:
                     self._refuse_value(place, one, context, depth - 1)
-
-    def _refused_table(self, plan: ObjectPlan, ground: Consent) -> Table:
-        tables = self._cache.setdefault(("refused", ground), {})
-        refused = tables.get(plan)
-        if refused is None:
-            refused = tables[plan] = Table(plan, {}, {}, dict.fromkeys(plan.fields, ground))
-        return refused
 
     def _refuse_value(self, place: Field, value: Any, context: Context, depth: int) -> None:
         if depth <= 0:
