@@ -58,9 +58,10 @@ class Recorder:
         operation, identity, asked = admission.operation, admission.identity, admission.asked
         monitor = admission.mode is Mode.monitor
         holder = identity.holder if identity is not None else None
-        names = self._names(outcome, holder, asked.people if asked is not None else ())
-        disclosed = self._groups(outcome.disclosed, holder, names)
-        withheld = self._groups(outcome.withheld, holder, names)
+        names = self._names(outcome, asked.people if asked is not None else ())
+        holder_name = self._pseudonyms.pseudonyms([holder])[0] if holder is not None else None
+        disclosed = self._groups(outcome.disclosed, holder, holder_name, names)
+        withheld = self._groups(outcome.withheld, holder, holder_name, names)
         reason = whole.reason.value if whole is not None else None
         would = None
         if monitor:
@@ -77,7 +78,7 @@ class Recorder:
             node=self._node,
             kind=kind,
             app=identity.app if identity is not None else None,
-            holder=names[holder] if holder is not None else None,
+            holder=holder_name,
             operation=operation.id if operation is not None else None,
             route=operation.route if operation is not None else None,
             method=admission.method if operation is not None else None,
@@ -102,24 +103,17 @@ class Recorder:
             trace=admission.trace,
         )
 
-    def _names(self, outcome: Outcome, holder: str | None, asked: Iterable[str]) -> dict[RawId, str]:
-        """Raw ids (and the holder's whole name) to pseudonyms, asked for in one call."""
-        raw: dict[RawId, str] = {}
+    def _names(self, outcome: Outcome, asked: Iterable[str]) -> dict[RawId, str]:
+        """Raw ids to pseudonyms, asked for in one call."""
+        raw = dict(outcome.people)
         prefix = self._prefix
-        for groups in (outcome.disclosed, outcome.withheld):
-            for group in groups:
-                for one in group.subjects:
-                    if one not in raw:
-                        raw[one] = f"{prefix}{one}"
         for one in asked:
             raw.setdefault(one, f"{prefix}{one}")
-        if holder is not None:
-            raw[holder] = holder
-            if holder.startswith(prefix):
-                raw.setdefault(holder.removeprefix(prefix), holder)
         return dict(zip(raw, self._pseudonyms.pseudonyms(list(raw.values())), strict=True))
 
-    def _groups(self, groups: Iterable[People], holder: str | None, names: dict[RawId, str]) -> tuple[Group, ...]:
+    def _groups(
+        self, groups: Iterable[People], holder: str | None, holder_name: str | None, names: dict[RawId, str]
+    ) -> tuple[Group, ...]:
         made: list[Group] = []
         own = holder.removeprefix(self._prefix) if holder is not None and holder.startswith(self._prefix) else None
         mine: tuple[RawId, ...] = (
@@ -135,9 +129,9 @@ class Recorder:
             if not others:
                 made.append(Group(group.fields, group.categories, "none", consent, ()))
                 continue
-            if any(one in others for one in mine):
+            if holder_name is not None and any(one in others for one in mine):
                 others = tuple(one for one in others if one not in mine)
-                made.append(Group(group.fields, group.categories, "holder", consent, (names[mine[0]],)))
+                made.append(Group(group.fields, group.categories, "holder", consent, (holder_name,)))
             if others:
                 ground = Consent.grant.value if group.ground is Consent.token else consent
                 people = dict.fromkeys(map(names.__getitem__, others))  # "7" and 7 are one person

@@ -7,8 +7,8 @@ Invariants:
 - Without a consent store, third parties are withheld; the holder too, unless a named setting says otherwise.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 
 from audit_proxy.core.catalog.model import Catalog, Field, MediaPlan, Operation
 from audit_proxy.core.consent import (
@@ -41,7 +41,8 @@ class Outcome:
     disclosed: tuple[Group, ...] = ()
     withheld: tuple[Group, ...] = ()
     unclassified: int = 0
-    found: frozenset[RawId] = frozenset()  # everyone the answer named
+    people: Mapping[RawId, str] = field(default_factory=dict)  # everyone the path or the answer named -> subject
+    found: Collection[RawId] = ()  # everyone the answer named
     changed: bool = False
     uninspected: bool = False
 
@@ -85,7 +86,8 @@ class Reviewer:
         people: set[RawId] = set(ids)
         path_people = admission.asked.path_people if admission.asked is not None else []
         people.update(path_people)
-        permissions, holder_permits = await self._permissions(admission, people)
+        subjects = {raw: f"{self._namespace}:{raw}" for raw in people}
+        permissions, holder_permits = await self._permissions(admission, subjects)
         rule = self._policy.operations.get(operation.id, NO_RULE)
         requirements = admission.requirements
         refuser = _refuser(path_people, permissions, requirements)
@@ -109,7 +111,8 @@ class Reviewer:
                 refusal=Refusal(Reason.not_found),
                 withheld=redacted.withheld,
                 unclassified=redacted.unclassified,
-                found=frozenset(ids),
+                people=subjects,
+                found=ids,
                 changed=True,
             )
         return Outcome(
@@ -119,22 +122,23 @@ class Reviewer:
             disclosed=redacted.disclosed,
             withheld=redacted.withheld,
             unclassified=redacted.unclassified,
-            found=frozenset(ids),
+            people=subjects,
+            found=ids,
             changed=bool(redacted.withheld),
         )
 
-    async def _permissions(self, admission: Admission, people: set[RawId]) -> tuple[dict[RawId, Permission], bool]:
+    async def _permissions(
+        self, admission: Admission, subjects: Mapping[RawId, str]
+    ) -> tuple[dict[RawId, Permission], bool]:
         """What everyone permits, and whether the holder still permits at all."""
         identity, app = admission.identity, admission.app
         holder = identity.holder if identity is not None else None
-        prefix = self._namespace + ":"
-        subjects = {raw: f"{prefix}{raw}" for raw in people}
         wanted = [*subjects.values()]
         if holder is not None:
             wanted.append(holder)
         if not wanted or app is None:
             nothing = Permission(None, Consent.no_grant)
-            return dict.fromkeys(people, nothing), False
+            return dict.fromkeys(subjects, nothing), False
         available = admission.available
         standings: Mapping[str, Standing] = {}
         missing: Consent | None = None
