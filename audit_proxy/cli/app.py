@@ -8,7 +8,9 @@ from audit_proxy import __version__
 from audit_proxy.cli.apps import app_app
 from audit_proxy.cli.check_config import check_config
 from audit_proxy.cli.consent import consent_app
+from audit_proxy.cli.demo import demo
 from audit_proxy.cli.init import init
+from audit_proxy.cli.log import log_app
 from audit_proxy.cli.schema import schema
 from audit_proxy.cli.serve import serve
 
@@ -35,12 +37,14 @@ def _root(
     pass
 
 
+app.command()(demo)
 app.command()(serve)
 app.command()(init)
 app.command()(check_config)
 app.command()(schema)
 app.add_typer(app_app)
 app.add_typer(consent_app)
+app.add_typer(log_app)
 
 
 def main() -> None:

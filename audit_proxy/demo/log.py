@@ -43,6 +43,7 @@ def matches(book: Received, log: list[Record]) -> bool:
 class Sight:
     """What one app received, or was denied, about one person. Categories and grounds as in the records."""
 
+    requests: int = 0  # in which the person came up
     received: Counter[str] = field(default_factory=Counter)  # category -> times
     withheld: Counter[str] = field(default_factory=Counter)
     asked_for: int = 0  # times the app asked for exactly this person
@@ -65,6 +66,7 @@ def about(log: list[Record], person: str, key: bytes) -> dict[str, Sight]:
         if not (mine[0] or mine[1] or asked):
             continue
         sight = found.setdefault(record["app"], Sight())
+        sight.requests += 1
         sight.received.update({category for group in mine[0] for category in group["categories"]})
         sight.withheld.update({category for group in mine[1] for category in group["categories"]})
         sight.grounds.update(group["consent"] for group in mine[0])

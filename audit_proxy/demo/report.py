@@ -24,9 +24,9 @@ WIDTH = 100
 _BAR = 30
 _SHOWN_SUBJECTS = 2
 GROUND_WORDS = {
-    "token": "the person's own token",
-    "grant": "the person's own grant",
-    "public": "the person made it public",
+    "token": "their own token",
+    "grant": "their own grant",
+    "public": "they made it public",
     "no_grant": "no grant of theirs",
     "grant_expired": "their grant has expired",
     "grant_purpose": "granted for another purpose",
@@ -80,9 +80,9 @@ class _Share(ProgressColumn):
 def _step_line(title: str, note: str, seconds: float) -> Table:
     line = Table.grid(expand=False, padding=(0, 1))
     line.add_column(style="green")
-    line.add_column(width=66)
-    line.add_column(width=20, style="dim", justify="right")
-    line.add_column(width=6, style="dim", justify="right")
+    line.add_column(width=62)
+    line.add_column(width=18, style="dim", justify="right")
+    line.add_column(width=7, style="dim", justify="right")
     line.add_row("✓", title, note, f"{seconds:.1f} s")
     return line
 
@@ -90,8 +90,8 @@ def _step_line(title: str, note: str, seconds: float) -> Table:
 def opening(people: int) -> RenderableType:
     """What is about to be shown."""
     text = Text.assemble(
-        "In 2014 a quiz with 270,000 installers took the data of 87 million people: the installers had agreed, their\n"
-        "friends had not. Here it happens again, to ",
+        "In 2014 a quiz with 270,000 installers took the data of 87 million people: the installers had agreed, "
+        "their friends had not. Here it happens again, to ",
         (f"{people:,} people", "bold"),
         " who do not exist; then once more with the proxy in between.",
     )
@@ -123,15 +123,16 @@ def _harvest(outcome: Outcome) -> RenderableType:
     table.add_column("without the proxy", justify="right", width=18)
     table.add_column("with it", justify="right", width=9)
     table.add_column("", width=_BAR)
-    whole = len(outcome.without.people)
+    whole, left = len(outcome.without.people), len(outcome.quiz.people)
     without, quiz = _by_consent(outcome, outcome.without), _by_consent(outcome, outcome.quiz)
-    table.add_row(
-        Text("people", style="bold"), f"{whole:,}", f"{len(outcome.quiz.people):,}",
-        _bar(len(outcome.quiz.people), whole),
-    )  # fmt: skip
-    for name, style in (("who installed it", ""), ("who permitted it elsewhere", ""), ("who never agreed", "bold")):
+    table.add_row(Text("people", style="bold"), f"{whole:,}", f"{left:,}", _bar(left, whole))
+    for name, style in (
+        ("who installed it", ""),
+        ("who permitted it elsewhere", ""),
+        ("who had not permitted it", "bold"),
+    ):
         before, after = without[name], quiz[name]
-        good = name == "who never agreed"
+        good = name == "who had not permitted it"
         after_style = "bold green" if good and not after else "bold red" if good else ""
         table.add_row(
             Text(f"  {name}", style=style),
@@ -156,13 +157,15 @@ def _harvest(outcome: Outcome) -> RenderableType:
 
 
 def _by_consent(outcome: Outcome, book: Received) -> dict[str, int]:
-    """How many of the people whose data came stand where. Somebody is "never agreed" by one category too many."""
-    wronged = {person for person, _ in unconsented(outcome.consents, QUIZ, book)}
+    """How many of the people whose data came stand where. One category too many and somebody had not permitted it;
+    the totals that a platform adds to its lists are not counted here.
+    """
+    wronged = {person for person, category in unconsented(outcome.consents, QUIZ, book) if category != "user.social"}
     installers = set(outcome.consents.installers)
     return {
         "who installed it": len(book.people & installers - wronged),
         "who permitted it elsewhere": len(book.people - installers - wronged),
-        "who never agreed": len(book.people & wronged),
+        "who had not permitted it": len(book.people & wronged),
     }
 
 
@@ -171,7 +174,7 @@ def _bar(part: int, whole: int) -> Text:
     if not whole:
         return Text()
     filled = min(_BAR, round(_BAR * part / whole)) or (1 if part else 0)
-    return Text.assemble(("━" * filled, "green"), ("━" * (_BAR - filled), "dim red"))
+    return Text.assemble(("█" * filled, "green"), ("░" * (_BAR - filled), "red"))
 
 
 # -- one person --------------------------------------------------------------------------------------------------------
@@ -184,7 +187,13 @@ def _view(person: Person) -> RenderableType:
         "Without the proxy it received: ", (_words(person.without), "red"), ".",
     )  # fmt: skip
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="dim")
-    for name, width in (("the log says: app", 26), ("received", 16), ("because of", 24), ("withheld because of", 24)):
+    for name, width in (
+        ("the log says of", 26),
+        ("requests", 8),
+        ("received", 14),
+        ("on the ground of", 22),
+        ("withheld for", 18),
+    ):
         table.add_column(name, width=width)
     for app in (QUIZ.id, REMINDER.id):
         sight = person.sights.get(app)
@@ -193,7 +202,9 @@ def _view(person: Person) -> RenderableType:
         received = (
             Text(_words(sight.received), style="green") if sight.received else Text("nothing", style="green bold")
         )
-        table.add_row(_APP_NAMES[app], received, _grounds(sight.grounds), _grounds(_serious(sight)))
+        table.add_row(
+            _APP_NAMES[app], str(sight.requests), received, _grounds(sight.grounds), _grounds(_serious(sight))
+        )
     return Group(Padding(story, (1, 1, 1, 1)), Padding(table, (0, 0, 0, 1)))
 
 
@@ -225,21 +236,15 @@ def telling(log: list[Record]) -> Record | None:
 
 
 def _record(record: Record) -> RenderableType:
-    syntax = Syntax(pretty(record), "json", theme="ansi_dark", background_color="default", word_wrap=True)
+    syntax = Syntax(pretty(record), "json", theme="ansi_dark", background_color="default")
     note = Text("People are pseudonyms under a key that lies elsewhere; fields are names, never values.", style="dim")
     return Group(Padding(syntax, (1, 1, 0, 1)), Padding(note, (0, 1)))
 
 
 def pretty(record: Record) -> str:
-    """A record as JSON for reading: a line for each key and each group, long lists of people cut short."""
-    lines = []
-    for key, value in record.items():
-        if key in ("disclosed", "withheld"):
-            groups = ",\n".join(f"    {_compact(_short(group))}" for group in value)
-            lines.append(f'  "{key}": [\n{groups}\n  ]')
-        else:
-            lines.append(f'  "{key}": {_compact(value)}')
-    return "{\n" + ",\n".join(lines) + "\n}"
+    """A record as JSON for reading: what fits on a line stays on one, long lists of people are cut short."""
+    groups = {key: [_short(group) for group in record[key]] for key in ("disclosed", "withheld") if key in record}
+    return _layout({**record, **groups}, 0, WIDTH - 6)
 
 
 def _short(group: dict[str, Any]) -> dict[str, Any]:
@@ -248,8 +253,16 @@ def _short(group: dict[str, Any]) -> dict[str, Any]:
     return {**group, "subjects": people if more < 2 else [*people[:_SHOWN_SUBJECTS], f"… and {more} more"]}
 
 
-def _compact(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False)
+def _layout(value: Any, indent: int, room: int, label: str = "") -> str:
+    line = label + json.dumps(value, ensure_ascii=False)
+    if indent and (indent + len(line) <= room or not isinstance(value, dict | list)):
+        return line
+    inner = " " * (indent + 2)
+    if isinstance(value, dict):
+        parts = [_layout(one, indent + 2, room, f"{json.dumps(key)}: ") for key, one in value.items()]
+        return f"{label}{{\n{inner}" + f",\n{inner}".join(parts) + f"\n{' ' * indent}}}"
+    parts = [_layout(one, indent + 2, room) for one in value]
+    return f"{label}[\n{inner}" + f",\n{inner}".join(parts) + f"\n{' ' * indent}]"
 
 
 # -- does it hold, and where to go -------------------------------------------------------------------------------------
@@ -263,13 +276,13 @@ def _verdict(outcome: Outcome) -> RenderableType:
     for good, text in (
         (
             not outcome.unconsented,
-            f"{len(outcome.unconsented)} data about people who did not permit them, counted by the apps themselves",
+            f"{len(outcome.unconsented):,} of {received:,} disclosures were of data that somebody had not permitted",
         ),
         (
             outcome.match,
-            f"{received:,} disclosures in the apps' own books, answer by answer those of {len(outcome.log):,} records",
+            f"the apps' own books and the log's {len(outcome.log):,} records agree, answer by answer",
         ),
-        (outcome.verified, "the log re-derived from its files: every record, tile and checkpoint"),
+        (outcome.verified, "the log verifies from its files alone"),
     ):
         table.add_row(Text("✓", style="green") if good else Text("✗", style="bold red"), text)
     parts: list[RenderableType] = [Padding(table, (1, 1, 0, 1))]

@@ -136,7 +136,7 @@ async def run(options: Options, progress: Progress, show: Callable[[Outcome], No
             path = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="audit-proxy-demo-")))
         else:
             path = options.directory.absolute()
-        with progress.step(f"A social platform with {options.people:,} people and their friendships"):
+        with progress.step(f"A social platform: {options.people:,} people and their friendships"):
             url = await stack.enter_async_context(processes.platform(options.people, options.seed))
         folder = prepare(path, url)
         session = await stack.enter_async_context(aiohttp.ClientSession())
@@ -156,25 +156,23 @@ async def _replay(
     began: float,
 ) -> Outcome:
     installers = consents.installers
-    with progress.step(
-        "As in 2014: the quiz walks its installers' friends, nothing in between", len(installers)
-    ) as tell:
+    with progress.step("As in 2014, nothing in between: the quiz walks the friends", len(installers)) as tell:
         direct = Harvest(Client(QUIZ, session, url, folder.token, tell))
         started = time.monotonic()
         without = await direct.run(installers)
         direct_s = time.monotonic() - started
     async with AsyncExitStack() as stack:
-        with progress.step("The proxy, with what each person permitted") as tell:
+        with progress.step("The proxy starts and takes in what people permitted") as tell:
             proxy_url, admin_url = await stack.enter_async_context(processes.proxy(folder))
-            tell(0, f"{await _import(session, admin_url, folder, consents):,} grants and withdrawals")
-        with progress.step("The same walk through the proxy, old ids in hand", len(installers)) as tell:
+            tell(0, f"{await _import(session, admin_url, folder, consents):,} statements")
+        with progress.step("Through the proxy: the same walk, the old ids in hand", len(installers)) as tell:
             walk = Harvest(Client(QUIZ, session, proxy_url, folder.token, tell), direct.friends)
             started = time.monotonic()
             quiz = await walk.run(installers)
             proxied_s = time.monotonic() - started
-        with progress.step("A well-behaved app: birthdays of friends who agreed", len(consents.reminded)) as tell:
+        with progress.step("Through the proxy: a well-behaved app asks for birthdays", len(consents.reminded)) as tell:
             reminder = await remind(Client(REMINDER, session, proxy_url, folder.token, tell), consents.reminded)
-        with progress.step("The proxy drains and ends; its log is verified from the files alone") as tell:
+        with progress.step("The proxy ends; its log is verified from the files alone") as tell:
             await stack.aclose()
             code, verification = await processes.command("log", "verify", "-c", str(folder.config))
             log = list(records(folder.log))

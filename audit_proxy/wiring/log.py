@@ -1,4 +1,4 @@
-"""The audit log on this machine's disk."""
+"""The audit log on this machine's disk: opened to be written, verified, read and proved."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,8 +7,21 @@ from typing import Literal
 from audit_proxy.adapters.audit_journal import JournalAuditLog, open_log
 from audit_proxy.adapters.audit_journal.log import Options
 from audit_proxy.adapters.files_posix import PosixFiles
-from audit_proxy.core.merkle.note import encode_vkey, verifier_key
+from audit_proxy.adapters.log_reader import LogReader, RecordNotFound
+from audit_proxy.adapters.log_verifier import Problem, Verdict, verify_log
+from audit_proxy.core.merkle.note import VerifierKey, encode_vkey, parse_vkey, verifier_key
 from audit_proxy.ports import Clock
+
+__all__ = [
+    "LogReader",
+    "Problem",
+    "RecordNotFound",
+    "Verdict",
+    "open_audit_log",
+    "read_vkey",
+    "verify_log",
+    "vkey_path",
+]
 
 
 async def open_audit_log(
@@ -48,10 +61,24 @@ async def open_audit_log(
             on_failure=on_failure,
         ),
     )
-    vkey_path(directory).write_text(encode_vkey(verifier_key(origin, signing_key)) + "\n")
+    _write_vkey(vkey_path(directory), encode_vkey(verifier_key(origin, signing_key)) + "\n")
     return log
+
+
+def read_vkey(path: Path) -> VerifierKey:
+    """A verifier key file. Raises OSError, NoteInvalid."""
+    return parse_vkey(path.read_text())
 
 
 def vkey_path(directory: Path) -> Path:
     """Where the verifier key (signed-note form) of the log in ``directory`` stands."""
     return directory.with_name(directory.name + ".vkey")
+
+
+def _write_vkey(path: Path, text: str) -> None:
+    """Left alone when it says the same, replaced as a whole otherwise, so that nobody reads half a key."""
+    if path.exists() and path.read_text() == text:
+        return
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text)
+    temporary.replace(path)

@@ -1,0 +1,10 @@
+"""An independent reader that re-derives a log from its files and says whether it is whole.
+
+Parts: ``verification`` (the reading and the judging), ``files`` (lines and published files as they are found),
+``verdict`` (what was found, as values). It writes nothing and needs the verifier key only.
+"""
+
+from audit_proxy.adapters.log_verifier.verdict import Problem, Verdict
+from audit_proxy.adapters.log_verifier.verification import verify_log
+
+__all__ = ["Problem", "Verdict", "verify_log"]

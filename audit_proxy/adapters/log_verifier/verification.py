@@ -1,0 +1,348 @@
+"""Re-derives a log from its files and says whether it is whole: an independent reader, which shares no state or code with
+the writer but the pure definitions of the formats, and needs no private key.
+
+Invariants:
+
+- The signed checkpoint decides. Where journal and tiles disagree, the one whose root was signed is the sound one.
+- What was published is read before the journal, so that a log that grows meanwhile is never taken for one that was cut.
+- A file is never trusted for a size: what is read and compared is bounded by the journal that is there.
+"""
+
+import datetime as dt
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from audit_proxy.adapters.log_verifier.files import number_path, pieces, published_records, read_published, versions
+from audit_proxy.adapters.log_verifier.verdict import Line, Problem, Verdict, id_of
+from audit_proxy.core import record as audit_record
+from audit_proxy.core.merkle import note, segments, tiles, tree
+
+PROBLEMS_SHOWN = 20
+_MISSING_MAX = 1_000_000  # records a segment may lack before reading on makes no sense
+_NO_LEAF = bytes(tree.HASH_BYTES)
+
+
+def verify_log(directory: Path, key: note.VerifierKey, progress: Callable[[int, int], None] | None = None) -> Verdict:
+    """Reads everything. ``progress(bytes read, bytes in all)``. Raises OSError when files cannot be read."""
+    return _Verification(directory, key, progress or (lambda _done, _total: None)).run()
+
+
+@dataclass(slots=True)
+class _Tree:
+    """A binary counter of complete subtrees: (height, hash), highest first."""
+
+    peaks: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def push(self, height: int, value: bytes) -> None:
+        while self.peaks and self.peaks[-1][0] == height:
+            value = tree.node_hash(self.peaks.pop()[1], value)
+            height += 1
+        self.peaks.append((height, value))
+
+    def root_with(self, leaves: list[bytes]) -> bytes:
+        """The root with these leaves added; the tree itself is not changed."""
+        grown = _Tree(list(self.peaks))
+        for leaf in leaves:
+            grown.push(0, leaf)
+        value = b""
+        for _, peak in reversed(grown.peaks):
+            value = tree.node_hash(peak, value) if value else peak
+        return value or tree.EMPTY_ROOT
+
+
+class _Verification:
+    def __init__(self, directory: Path, key: note.VerifierKey, progress: Callable[[int, int], None]) -> None:
+        self._directory = directory
+        self._key = key
+        self._progress = progress
+        self._problems: list[Problem] = []
+        self._unshown = 0
+        self._notes: list[str] = []
+        self._explained: set[str] = set()  # segments that a gap record speaks of
+        self._unexplained: list[tuple[str, int]] = []  # (segment, bytes behind its last record)
+        self._backwards: list[int] = []  # records whose time lies before the one before them
+        self._last_time: dt.datetime | None = None
+        self._count = 0
+        self._stopped = False
+        self._journal_root: bytes | None = None  # at the checkpoint's size
+        self._tiles_root: bytes | None = None
+        self._differ: dict[
+            int, tuple[Line, str | None]
+        ] = {}  # records unlike their tile; the id their bundle still has
+        self._bundles: list[tuple[str, Line]] = []  # bundles unlike the journal, and the first record that differs
+        self._tiles: list[Problem] = []  # tiles above level 0, and files that are missing or malformed
+
+    def run(self) -> Verdict:
+        checkpoint = self._checkpoint()
+        published = published_records(self._directory)
+        signed = checkpoint.size if checkpoint else 0
+        self._read_everything(signed)
+        self._judge(checkpoint, max(signed, published))
+        self._tell_gaps_and_times()
+        if checkpoint is not None and self._count > signed:
+            self._notes.append(
+                f"{self._count - signed} records are not under a checkpoint yet: no signature covers them"
+            )
+        return Verdict(
+            self._count,
+            checkpoint.size if checkpoint else None,
+            checkpoint.root if checkpoint else None,
+            tuple(self._problems),
+            self._unshown,
+            tuple(self._notes),
+        )
+
+    def _problem(self, problem: Problem) -> None:
+        if len(self._problems) < PROBLEMS_SHOWN:
+            self._problems.append(problem)
+        else:
+            self._unshown += 1
+
+    def _checkpoint(self) -> note.Checkpoint | None:
+        try:
+            return note.open_checkpoint((self._directory / "checkpoint").read_bytes(), self._key)
+        except FileNotFoundError:
+            self._problem(Problem("checkpoint_missing", "there is no checkpoint: nothing in this log is signed"))
+        except note.NoteInvalid as exc:
+            self._problem(Problem("checkpoint_invalid", f"the checkpoint does not hold: {exc}"))
+        return None
+
+    # Reading
+
+    def _read_everything(self, signed: int) -> None:
+        """Goes through the journal in blocks of 256, against the bundles and tiles of every level."""
+        levels: list[list[bytes]] = []  # above level 0: hashes of the tile that is being filled
+        ours, theirs = _Tree(), _Tree()
+        block: list[Line] = []
+        leaves: list[bytes] = []
+
+        def finish_block() -> None:
+            number = (self._count - len(block)) // tiles.WIDTH
+            first = number * tiles.WIDTH
+            needed = min(max(signed - first, 0), tiles.WIDTH)
+            published = self._check_leaves(number, block, leaves, needed)
+            if first <= signed <= first + len(leaves):
+                self._journal_root = ours.root_with(leaves[: signed - first])
+                self._tiles_root = theirs.root_with(published[: signed - first])
+            if len(block) == tiles.WIDTH:
+                folded = tree.fold(b"".join(leaves))
+                ours.push(8, folded)
+                theirs.push(8, tree.fold(b"".join(published)) if len(published) == tiles.WIDTH else _NO_LEAF)
+                self._grow(levels, 0, folded, number, signed)
+
+        for line in self._lines():
+            self._check_record(line)
+            block.append(line)
+            leaves.append(_NO_LEAF if line.data is None else tree.leaf_hash(line.data))
+            self._count = line.index + 1
+            if len(block) == tiles.WIDTH:
+                finish_block()
+                block, leaves = [], []
+        finish_block()
+        for level, hashes in enumerate(levels, 1):
+            number = self._count >> 8 * (level + 1)
+            needed = min(max((signed >> 8 * level) - number * tiles.WIDTH, 0), len(hashes))
+            self._check_tile(level, number, hashes, needed)
+
+    def _grow(self, levels: list[list[bytes]], below: int, value: bytes, number: int, signed: int) -> None:
+        level = below + 1
+        if len(levels) < level:
+            levels.append([])
+        hashes = levels[level - 1]
+        hashes.append(value)
+        if len(hashes) == tiles.WIDTH:
+            above = number // tiles.WIDTH
+            needed = min(max((signed >> 8 * level) - above * tiles.WIDTH, 0), tiles.WIDTH)
+            self._check_tile(level, above, hashes, needed)
+            levels[level - 1] = []
+            self._grow(levels, level, tree.fold(b"".join(hashes)), above, signed)
+
+    def _lines(self) -> Iterator[Line]:
+        """Every record's place in the journal, in order, those that are missing too."""
+        try:
+            found = segments.segments([p.name for p in (self._directory / segments.JOURNAL).glob("*")])
+        except ValueError as exc:
+            self._problem(Problem("segment_missing", str(exc), index=0, place=segments.JOURNAL))
+            return
+        total = sum((self._directory / s.path).stat().st_size for s in found)
+        done = 0
+        for segment in found:
+            number = behind = 0
+            for data, ended in pieces(self._directory / segment.path):
+                done += len(data) + ended
+                if not ended or (segment.records is not None and number >= segment.records):
+                    behind += len(data) + ended
+                    continue
+                yield Line(segment.first + number, f"{segment.path}:{number + 1}", data)
+                number += 1
+                if number % tiles.WIDTH == 0:
+                    self._progress(done, total)
+            if behind and segment.records is None:
+                self._notes.append(
+                    f"{segment.path} ends in {behind} bytes of a line that is being written, or was torn"
+                )
+            elif behind:
+                self._unexplained.append((segment.path, behind))
+            if segment.records is not None and number < segment.records:
+                lost = segment.records - number
+                place = f"{segment.path}:{number + 1}"
+                text = f"{segment.path} holds {number} records where the next segment's name says {segment.records}"
+                self._problem(Problem("records_missing", text, index=segment.first + number, place=place))
+                if lost > _MISSING_MAX:
+                    self._stopped = True
+                    return
+                for at in range(lost):
+                    yield Line(segment.first + number + at, place, None)
+        self._progress(total, total)
+
+    def _check_record(self, line: Line) -> None:
+        """Every record is one that this program writes: it decodes, and encodes to the same bytes."""
+        if line.data is None:
+            return
+        try:
+            decoded = audit_record.decode(line.data)
+            same = audit_record.encode(decoded) == line.data and len(line.data) <= audit_record.ENTRY_MAX
+        except (ValueError, RecursionError) as exc:
+            self._problem(
+                Problem(
+                    "record_malformed", f"the line is no audit record: {exc}", line.index, line.place, line.record_id
+                )
+            )
+            return
+        if not same:
+            text = "the line is not in the exact form in which records are written"
+            self._problem(Problem("record_malformed", text, line.index, line.place, line.record_id))
+        if self._last_time is not None and decoded.ts < self._last_time:
+            self._backwards.append(line.index)
+        self._last_time = decoded.ts
+        if decoded.kind == "gap" and decoded.detail is not None:
+            earlier: Any = decoded.detail
+            while isinstance(earlier, dict):
+                self._explained.add(str(earlier.get("segment")))
+                earlier = earlier.get("earlier")
+            reason = decoded.detail.get("reason", "unknown")
+            self._notes.append(f"record {line.index} tells of a gap: {reason}, {_gap_size(decoded.detail)}")
+
+    # Comparing
+
+    def _check_leaves(self, number: int, block: list[Line], leaves: list[bytes], needed: int) -> list[bytes]:
+        """A block against its bundle and level 0 tile, full and partial. Gives the tile's hashes, ours where it has none."""
+        bundle: list[bytes] = []
+        for path, width in versions(self._directory, f"tile/entries/{number_path(number)}"):
+            data = read_published(self._directory / path)
+            if data is None:
+                continue
+            try:
+                entries = tiles.decode_bundle(data)
+            except ValueError:
+                entries = []
+            if len(entries) != width:
+                self._tiles.append(Problem("bundle_altered", f"{path} is no bundle of {width} entries"))
+                continue
+            bundle = max(bundle, entries, key=len)
+            differing = next((line for line, entry in zip(block, entries, strict=False) if line.data != entry), None)
+            if differing is not None:
+                self._bundles.append((path, differing))
+        self._require("bundle_missing", f"tile/entries/{number_path(number)}", needed)
+
+        published: list[bytes] | None = None
+        found = versions(self._directory, f"tile/0/{number_path(number)}")
+        for path, width in sorted(found, key=lambda v: (v[1] != needed, -v[1])):  # first the one that was signed
+            data = read_published(self._directory / path)
+            if data is None:
+                continue
+            if len(data) != width * tree.HASH_BYTES:
+                self._tiles.append(Problem("tile_altered", f"{path} is no tile of {width} hashes"))
+                continue
+            hashes = [data[i : i + tree.HASH_BYTES] for i in range(0, len(data), tree.HASH_BYTES)]
+            shared = min(width, len(leaves))
+            if hashes[:shared] != leaves[:shared]:
+                at = next(i for i in range(shared) if hashes[i] != leaves[i])
+                was = id_of(bundle[at]) if at < len(bundle) and tree.leaf_hash(bundle[at]) == hashes[at] else None
+                self._differ.setdefault(block[at].index, (block[at], was))
+                self._tiles.append(
+                    Problem("tile_altered", f"{path} does not hold the hash of record {block[at].index}")
+                )
+            if published is None and width >= needed:
+                published = hashes[:shared] + leaves[shared:]
+        self._require("tile_missing", f"tile/0/{number_path(number)}", needed)
+        return leaves if published is None else published
+
+    def _check_tile(self, level: int, number: int, hashes: list[bytes], needed: int) -> None:
+        """A tile above level 0, full and partial, against the hashes of the level below."""
+        expected = b"".join(hashes)
+        for path, width in versions(self._directory, f"tile/{level}/{number_path(number)}"):
+            data = read_published(self._directory / path)
+            if data is None:
+                continue
+            shared = min(width * tree.HASH_BYTES, len(expected))
+            if len(data) != width * tree.HASH_BYTES or data[:shared] != expected[:shared]:
+                self._tiles.append(Problem("tile_altered", f"{path} does not hold the hashes of the tiles below it"))
+        self._require("tile_missing", f"tile/{level}/{number_path(number)}", needed)
+
+    def _require(self, kind: str, path: str, width: int) -> None:
+        """The tile that the checkpoint needs is there, partial or full."""
+        if not width:
+            return
+        full = self._directory / path
+        if not full.is_file() and (width == tiles.WIDTH or not Path(f"{full}.p/{width}").is_file()):
+            shown = path if width == tiles.WIDTH else f"{path}.p/{width}"
+            self._tiles.append(Problem(kind, f"{shown} is missing, which the checkpoint needs"))
+
+    # Judging
+
+    def _judge(self, checkpoint: note.Checkpoint | None, expected: int) -> None:
+        if self._count < expected and not self._stopped:
+            lost = expected - self._count
+            by = "its checkpoint was signed over" if checkpoint and expected == checkpoint.size else "its tiles hold"
+            text = f"the journal ends after {self._count} records, but {by} {expected}: {lost} records are missing at the end"
+            self._problem(Problem("records_missing", text, index=self._count, place=segments.JOURNAL))
+        sound_journal = checkpoint is not None and self._journal_root == checkpoint.root
+        sound_tiles = checkpoint is not None and self._tiles_root == checkpoint.root
+        if sound_journal or (checkpoint is None and not self._differ):
+            for problem in self._tiles:
+                self._problem(problem)
+            for path, line in self._bundles:
+                self._problem(
+                    Problem(
+                        "bundle_altered", f"{path} does not hold record {line.index} as the journal has it", line.index
+                    )
+                )
+            return
+        for line, was in self._differ.values():
+            certain = (
+                "it is not the record that was signed"
+                if sound_tiles
+                else "it is not the record whose hash is in the tile"
+            )
+            text = certain + (f"; that one had the id {was}" if was else "")
+            self._problem(Problem("record_altered", text, line.index, line.place, line.record_id))
+        if not self._differ:
+            for path, line in self._bundles:
+                text = f"it is not the record that {path} holds"
+                self._problem(Problem("record_altered", text, line.index, line.place, line.record_id))
+        for problem in self._tiles:
+            if problem.kind != "tile_altered" or not sound_tiles:
+                self._problem(problem)
+        if checkpoint is not None and self._journal_root is not None:
+            text = f"the first {checkpoint.size} records do not give the root hash that the checkpoint signs"
+            self._problem(Problem("root_differs", text))
+
+    def _tell_gaps_and_times(self) -> None:
+        for path, behind in self._unexplained:
+            if path in self._explained:
+                self._notes.append(f"{path} ends in {behind} bytes of a commit that failed; a gap record says so")
+            else:
+                text = f"{path} holds {behind} bytes behind its last record, of which no gap record tells"
+                self._problem(Problem("bytes_unexplained", text, place=path))
+        if self._backwards:
+            more = f", and {len(self._backwards) - 1} more" if len(self._backwards) > 1 else ""
+            self._notes.append(f"time goes backwards at record {self._backwards[0]}{more}: the clock was set back")
+
+
+def _gap_size(detail: dict[str, object]) -> str:
+    if "bytes_cut" in detail:
+        return f"{detail['bytes_cut']} bytes were cut"
+    return f"{detail.get('records', 0)} records were refused"

@@ -1,0 +1,341 @@
+"""``audit-proxy log``: read the audit log, verify it, prove what it holds."""
+
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, tell_problems
+from audit_proxy.core import record as audit_record
+from audit_proxy.core.merkle import note, proof
+from audit_proxy.settings.load import ConfigProblems, load_settings_only
+from audit_proxy.wiring import log as wiring
+
+log_app = typer.Typer(
+    name="log",
+    help="The audit log: read it, verify that nothing was altered or removed, prove single records.",
+    no_args_is_help=True,
+)
+
+Directory = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir", metavar="DIR", help="The log's directory, instead of the configuration's.", show_default=False
+    ),
+]
+VKeyFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--vkey",
+        metavar="FILE",
+        help="The log's verifier key (signed-note form); without it, the one that stands beside the directory. "
+        "Keep a copy on another machine: who can write here can replace both.",
+        show_default=False,
+    ),
+]
+
+
+@log_app.command()
+def tail(
+    config: ConfigFile = DEFAULT,
+    directory: Directory = None,
+    count: Annotated[int, typer.Option("-n", min=0, help="How many of the last records.")] = 10,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Then show records as they come; end with Ctrl-C.")
+    ] = False,
+    json_output: Annotated[bool, typer.Option("--json", help="Print the records' exact bytes, one a line.")] = False,
+) -> None:
+    """Show the last records: when, which app did what, what was decided, about how many people what was disclosed.
+
+    Under DISCLOSED and WITHHELD stand numbers of people: the token's holder (h), third parties (t), and data about nobody in particular (·).
+    """
+    place, _ = _place(config, directory)
+    reader = wiring.LogReader(place)
+    try:
+        records = reader.last(count)
+        next_index = records[-1][0] + 1 if records else 0
+        if json_output:
+            for _, line in records:
+                _out(line)
+        else:
+            _print_table(records)
+        if follow:
+            for index, line in reader.follow(_next(reader) if not records else next_index):
+                if json_output:
+                    _out(line)
+                else:
+                    _print_table([(index, line)], header=False)
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
+    except (OSError, ValueError) as error:
+        _wrong(f"cannot read the log in {place}: {error}")
+
+
+@log_app.command()
+def verify(
+    config: ConfigFile = DEFAULT,
+    directory: Directory = None,
+    vkey: VKeyFile = None,
+    json_output: AsJson = False,
+) -> None:
+    """Re-derive the whole log from its files and compare it with what was signed. Exit code 1 if anything differs.
+
+    Every record must decode and be in its exact form; the Merkle tree over the records must have the root that the signed checkpoint names; every tile and entry bundle must hold what the journal gives. It needs no private key, and may run while the proxy writes.
+
+    What it cannot see: whoever holds this machine and the signing key can write another history and sign it. Keep checkpoints on another machine and compare them (prove --consistency).
+    """
+    place, origin = _place(config, directory)
+    key = _key(place, vkey)
+    if origin is not None and key.name != origin:
+        _wrong(f"the verifier key belongs to {key.name}, the configuration says {origin}")
+    if not place.is_dir():
+        _wrong(f"there is no log in {place}")
+    try:
+        verdict = _verify_with_progress(place, key, quiet=json_output)
+    except OSError as error:
+        _wrong(f"cannot read the log in {place}: {error}")
+    if json_output:
+        typer.echo(as_json(_verdict_json(verdict, key)))
+    else:
+        _print_verdict(verdict, key)
+    raise typer.Exit(0 if verdict.whole else 1)
+
+
+@log_app.command()
+def prove(
+    record: Annotated[
+        str | None, typer.Argument(metavar="INDEX|ID", help="The record: its number, or its id (X-Audit-Id).")
+    ] = None,
+    config: ConfigFile = DEFAULT,
+    directory: Directory = None,
+    vkey: VKeyFile = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Where to write the proof; standard output if not given."),
+    ] = None,
+    record_output: Annotated[
+        Path | None,
+        typer.Option("--record", metavar="FILE", help="Also write the record's exact bytes, which the proof is about."),
+    ] = None,
+    consistency: Annotated[
+        int | None,
+        typer.Option(
+            "--consistency",
+            metavar="OLD_SIZE",
+            min=0,
+            help="Instead: prove that the log of that many records is the beginning of the log of now.",
+        ),
+    ] = None,
+) -> None:
+    """Make a proof that anybody can check with the verifier key alone.
+
+    For a record: a tlog-proof file (C2SP), holding the signed checkpoint and the hashes from the record up to its root.
+
+    With --consistency: "old SIZE", the hashes and the checkpoint, the form in which witnesses take it (C2SP tlog-witness).
+    """
+    if (record is None) == (consistency is None):
+        _wrong("give either a record (INDEX or ID) or --consistency OLD_SIZE")
+    place, _ = _place(config, directory)
+    key = _key(place, vkey)
+    reader = wiring.LogReader(place)
+    try:
+        if consistency is not None:
+            made = proof.encode_consistency(reader.consistency(consistency, key))
+        else:
+            assert record is not None
+            is_number = record.isascii() and record.isdigit()
+            index, line = (int(record), reader.record(int(record))) if is_number else reader.find(record)
+            made = proof.encode_inclusion(reader.inclusion(index, line, key))
+            if record_output is not None:
+                record_output.write_bytes(line)
+        if output is None:
+            _out(made, end=b"")
+        else:
+            output.write_bytes(made)
+    except wiring.RecordNotFound as error:
+        typer.echo(f"{error}.", err=True)
+        raise typer.Exit(1) from None
+    except note.NoteInvalid as error:
+        typer.echo(f"The log does not prove it: {error}. Run 'audit-proxy log verify'.", err=True)
+        raise typer.Exit(1) from None
+    except (OSError, ValueError) as error:
+        _wrong(f"cannot read the log in {place}: {error}")
+
+
+def _place(config: Path, directory: Path | None) -> tuple[Path, str | None]:
+    """The log's directory, and the origin that the configuration gives it."""
+    if directory is not None:
+        return directory, None
+    try:
+        settings = load_settings_only(config)
+    except ConfigProblems as error:
+        tell_problems(error.problems)
+        raise typer.Exit(2) from None
+    return settings.audit.directory, settings.audit.origin
+
+
+def _key(place: Path, vkey: Path | None) -> note.VerifierKey:
+    path = vkey or wiring.vkey_path(place)
+    try:
+        return wiring.read_vkey(path)
+    except (OSError, ValueError) as error:
+        _wrong(f"cannot read the verifier key {path}: {error}")
+
+
+def _wrong(text: str) -> NoReturn:
+    typer.echo(text, err=True)
+    raise typer.Exit(2)
+
+
+def _out(data: bytes, end: bytes = b"\n") -> None:
+    sys.stdout.buffer.write(data + end)
+    sys.stdout.buffer.flush()
+
+
+def _next(reader: wiring.LogReader) -> int:
+    last = reader.last(1)
+    return last[0][0] + 1 if last else 0
+
+
+# Verdicts
+
+
+def _verify_with_progress(place: Path, key: note.VerifierKey, *, quiet: bool) -> wiring.Verdict:
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        return wiring.verify_log(place, key)
+    columns = TextColumn("verifying"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn()
+    with Progress(*columns, console=console, transient=True) as progress:
+        task = progress.add_task("verify", total=None)
+        return wiring.verify_log(place, key, lambda done, total: progress.update(task, completed=done, total=total))
+
+
+def _verdict_json(verdict: wiring.Verdict, key: note.VerifierKey) -> dict[str, Any]:
+    return {
+        "whole": verdict.whole,
+        "origin": key.name,
+        "records": verdict.records,
+        "signed": verdict.signed,
+        "root": verdict.root.hex() if verdict.root is not None else None,
+        "first_bad": _problem_json(verdict.first_bad) if verdict.first_bad is not None else None,
+        "problems": [_problem_json(problem) for problem in verdict.problems],
+        "problems_unshown": verdict.problems_unshown,
+        "notes": list(verdict.notes),
+    }
+
+
+def _problem_json(problem: wiring.Problem) -> dict[str, Any]:
+    return {
+        "kind": problem.kind,
+        "text": problem.text,
+        "index": problem.index,
+        "place": problem.place,
+        "id": problem.record_id,
+    }
+
+
+def _print_verdict(verdict: wiring.Verdict, key: note.VerifierKey) -> None:
+    for text in verdict.notes:
+        typer.echo(f"note: {text}")
+    if verdict.whole:
+        typer.echo(
+            f"The log {key.name} is whole: {verdict.records} records, {verdict.signed} under the signed checkpoint, "
+            "all tiles and bundles as they must be."
+        )
+        return
+    first = verdict.first_bad
+    if first is not None:
+        where = f" ({first.place})" if first.place else ""
+        named = f", id {first.record_id}" if first.record_id else ""
+        typer.echo(f"NOT WHOLE: the first bad record is number {first.index}{where}{named}: {first.text}.")
+    else:
+        typer.echo("NOT WHOLE:")
+    for problem in verdict.problems:
+        if problem is not first:
+            number = f"record {problem.index}: " if problem.index is not None else ""
+            typer.echo(f"  {problem.kind}: {number}{problem.text}")
+    if verdict.problems_unshown:
+        typer.echo(f"  … and {verdict.problems_unshown} more")
+
+
+# Records
+
+# Least widths, so that the columns of records that come one by one stand below one another.
+_COLUMNS = (
+    ("#", 5),
+    ("TIME (UTC)", 14),
+    ("APP", 8),
+    ("OPERATION", 12),
+    ("DECISION", 10),
+    ("DISCLOSED", 9),
+    ("WITHHELD", 8),
+)
+_UNCUT_WIDTH = 240
+_YEAR_FITS = 100
+
+
+def _print_table(records: Iterable[tuple[int, bytes]], *, header: bool = True) -> None:
+    console = Console(highlight=False, markup=False)
+    if not console.is_terminal:  # in a file or a pager there is no width to fit
+        console = Console(highlight=False, markup=False, width=_UNCUT_WIDTH)
+    table = Table(box=None, pad_edge=False, show_header=header, header_style="bold")
+    for name, width in _COLUMNS:
+        justify: Literal["left", "right"] = "right" if name == "#" else "left"
+        table.add_column(name, min_width=width, no_wrap=True, justify=justify, overflow="ellipsis")
+    for index, line in records:
+        table.add_row(*_row(index, line, year=console.width >= _YEAR_FITS))
+    console.print(table)
+
+
+def _row(index: int, line: bytes, *, year: bool) -> list[Text]:
+    try:
+        record = audit_record.decode(line)
+    except ValueError:
+        return [Text(str(index)), Text("no audit record: run 'audit-proxy log verify'")]
+    what = record.operation or record.action or record.kind
+    if record.kind == "gap":
+        what = "gap"
+        decision = str((record.detail or {}).get("reason", ""))
+    else:
+        decision = " ".join(part for part in (record.decision, record.reason) if part) or record.kind
+    if record.mode == "monitor":
+        decision += " (monitor)"
+    by = record.app or record.actor or ""
+    cells = (
+        str(index),
+        f"{record.ts:{'%Y-' if year else ''}%m-%d %H:%M:%S}",
+        by,
+        what,
+        decision,
+        _people(record.disclosed),
+        _people(record.withheld),
+    )
+    return [Text(_printable(cell)) for cell in cells]
+
+
+def _people(groups: Iterable[audit_record.Group]) -> str:
+    """``1h 25t``: how many different people, by relation; ``·`` for data about nobody the catalog names."""
+    people: dict[str, set[str]] = {"holder": set(), "third_party": set()}
+    nobody = False
+    for group in groups:
+        if group.relation == "none":
+            nobody = True
+        else:
+            people[group.relation].update(group.subjects)
+    parts = [
+        f"{len(people[relation])}{mark}"
+        for relation, mark in (("holder", "h"), ("third_party", "t"))
+        if people[relation]
+    ]
+    return " ".join(parts + ["·"] * nobody) or "–"
+
+
+def _printable(text: str) -> str:
+    """Control characters in a record must not steer a terminal."""
+    return "".join(c if c.isprintable() else "\ufffd" for c in text)
