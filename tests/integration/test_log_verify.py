@@ -59,13 +59,23 @@ async def write(directory, start, stop, **options):
     assert all(f.exception() is None for f in futures)
 
 
+async def write_as_one_segment(directory, start, stop):
+    """A new segment of exactly these records: only its first commit finds the one before it full."""
+    log = await opened(directory, segment_bytes=1)
+    await log.append(record(start))
+    log._journal._segment_bytes = 10**9
+    for n in range(start + 1, stop):
+        log.append(record(n))
+    await log.close()
+
+
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """A log of 700 records in three segments, with leftovers of partial tiles."""
     directory = tmp_path_factory.mktemp("made") / "log"
     for start, stop in ((0, 100), (100, 290), (290, 700)):
-        asyncio.run(write(directory, start, stop, segment_bytes=20_000))
-    assert len(list((directory / "journal").glob("*.jsonl"))) == 3
+        asyncio.run(write_as_one_segment(directory, start, stop))
+    assert [int(p.stem) for p in sorted((directory / "journal").glob("*.jsonl"))] == [0, 100, 290]
     return directory
 
 
