@@ -116,7 +116,8 @@ class ConsentLoad(Protocol):
     """Loading many statements at once."""
 
     async def load(self, blocks: AsyncIterable[bytes], form: Form, progress: Callable[[Loaded], None]) -> Loaded:
-        """Reads a file block by block; ``progress`` is called after each transaction. What was taken stays when it breaks off.
+        """Reads a file block by block; ``progress`` is called after each transaction. When the file breaks off, the lines
+        that came whole stay taken. What was taken is durable on return or raise.
 
         Marks the store loaded at the file's end, unless every line was refused or one that may have been a withdrawal.
         Raises ConsentUnavailable, FileInvalid, and what ``blocks`` raises.

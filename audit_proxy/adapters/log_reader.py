@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from audit_proxy.core import record as audit_record
 from audit_proxy.core.merkle import note, proof, segments, tiles, tree
 
 _READ_BYTES = 1024 * 1024
@@ -62,7 +63,7 @@ class LogReader:
         """The record with that id. Raises RecordNotFound."""
         mark = b'"id":"' + record_id.encode() + b'"'
         for number, line in self.records():
-            if mark in line:
+            if mark in line and _is_record(line, record_id):  # another record may speak of that id
                 return number, line
         raise RecordNotFound(f"the log has no record with the id {record_id}")
 
@@ -125,6 +126,13 @@ class LogReader:
                     cursor.offset += len(line) + 1
                     if number >= start:
                         yield number, line
+
+
+def _is_record(line: bytes, record_id: str) -> bool:
+    try:
+        return audit_record.decode(line).id == record_id
+    except (ValueError, RecursionError):
+        return False
 
 
 @dataclass(slots=True)

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, tell_problems
+from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, problem_json, tell_problems
 from audit_proxy.settings.apps import AppEntry, parse_apps
 from audit_proxy.settings.apps_import import import_apps
 from audit_proxy.settings.files import ConfigProblems, read_yaml
@@ -36,7 +36,10 @@ def import_(
             load_settings_only(config).apps, source, form.value if form is not None else None, dry_run=dry_run
         )
     except ConfigProblems as error:
-        tell_problems(error.problems)
+        if json_output:
+            typer.echo(as_json({"problems": [problem_json(one) for one in error.problems]}))
+        else:
+            tell_problems(error.problems)
         raise typer.Exit(2) from None
     except OSError as error:
         typer.echo(f"{error.filename}: {error.strerror}", err=True)

@@ -9,48 +9,34 @@ from rich.table import Table
 from rich.text import Text
 
 from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, problem_json, tell_problems
-from audit_proxy.core.catalog.compile import CatalogError
-from audit_proxy.settings.catalog import load_catalog
-from audit_proxy.settings.files import Problem, read_yaml
-from audit_proxy.settings.load import ConfigProblems, Loaded, load
-from audit_proxy.settings.policy import unknown_operations
+from audit_proxy.settings.check import check
+from audit_proxy.settings.load import ConfigProblems, Loaded
 
 
 def check_config(config: ConfigFile = DEFAULT, json_output: AsJson = False) -> None:
     """Say everything that is wrong with a configuration, with file and line; exit code 2 if anything is."""
     try:
-        loaded = load(config)
-        findings = _findings(loaded)
+        checked = check(config)
     except ConfigProblems as error:
         if json_output:
             typer.echo(as_json({"ok": False, "problems": [problem_json(one) for one in error.problems]}))
         else:
             tell_problems(error.problems)
         raise typer.Exit(2) from None
-    understood = _understood(loaded)
+    understood = _understood(checked.loaded)
     if json_output:
-        typer.echo(as_json({"ok": True, "problems": [], "findings": findings, "understood": understood}))
+        warnings = {"findings": list(checked.findings), "doubts": list(checked.doubts)}
+        typer.echo(as_json({"ok": True, "problems": []} | warnings | {"understood": understood}))
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in understood.items():
         table.add_row(name, Text(", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     Console(highlight=False, markup=False, soft_wrap=True).print(table)
-    for finding in findings:
+    for finding in checked.findings:
         typer.echo(f"catalog: {finding}", err=True)
+    for doubt in checked.doubts:
+        typer.echo(f"apps: {doubt}", err=True)
     typer.echo("The configuration is right.")
-
-
-def _findings(loaded: Loaded) -> list[str]:
-    """What the catalog's compilation found, once it and the policy fit together. Raises ConfigProblems."""
-    settings = loaded.settings
-    try:
-        catalog = load_catalog(settings)
-    except CatalogError as error:
-        raise ConfigProblems([Problem("catalog", 0, 0, str(error))]) from None
-    problems = unknown_operations(read_yaml(settings.policy), {operation.id for operation in catalog.operations})
-    if problems:
-        raise ConfigProblems(problems)
-    return list(catalog.findings)
 
 
 def _understood(loaded: Loaded) -> dict[str, Any]:

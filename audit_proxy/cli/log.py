@@ -1,15 +1,15 @@
 """``audit-proxy log``: read the audit log, verify it, prove what it holds."""
 
+import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
-from rich.text import Text
 
 from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, tell_problems
 from audit_proxy.core import record as audit_record
@@ -276,28 +276,39 @@ _COLUMNS = (
     ("DISCLOSED", 9),
     ("WITHHELD", 8),
 )
-_UNCUT_WIDTH = 240
+_SHRINKABLE = (3, 4, 2)  # columns that are cut where the terminal is too narrow for all
 _YEAR_FITS = 100
 
 
 def _print_table(records: Iterable[tuple[int, bytes]], *, header: bool = True) -> None:
-    console = Console(highlight=False, markup=False)
-    if not console.is_terminal:  # in a file or a pager there is no width to fit
-        console = Console(highlight=False, markup=False, width=_UNCUT_WIDTH)
-    table = Table(box=None, pad_edge=False, show_header=header, header_style="bold")
-    for name, width in _COLUMNS:
-        justify: Literal["left", "right"] = "right" if name == "#" else "left"
-        table.add_column(name, min_width=width, no_wrap=True, justify=justify, overflow="ellipsis")
-    for index, line in records:
-        table.add_row(*_row(index, line, year=console.width >= _YEAR_FITS))
-    console.print(table)
+    room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
+    rows = [_row(index, line, year=room >= _YEAR_FITS) for index, line in records]
+    if header:
+        rows.insert(0, [name for name, _ in _COLUMNS])
+    widths = [least for _, least in _COLUMNS]
+    for row in rows:
+        widths = [max(width, cell_len(cell)) for width, cell in zip(widths, row, strict=False)] + widths[len(row) :]
+    excess = sum(widths) + 2 * (len(widths) - 1) - room
+    for column in _SHRINKABLE:
+        cut = min(max(excess, 0), widths[column] - _COLUMNS[column][1])
+        widths[column] -= cut
+        excess -= cut
+    for row in rows:
+        cells = [_fit(cell, width, right=n == 0) for n, (cell, width) in enumerate(zip(row, widths, strict=False))]
+        typer.echo("  ".join(cells).rstrip())
 
 
-def _row(index: int, line: bytes, *, year: bool) -> list[Text]:
+def _fit(cell: str, width: int, *, right: bool) -> str:
+    if cell_len(cell) > width:
+        return set_cell_size(cell, width - 1) + "…"
+    return cell.rjust(width) if right else set_cell_size(cell, width)
+
+
+def _row(index: int, line: bytes, *, year: bool) -> list[str]:
     try:
         record = audit_record.decode(line)
     except ValueError:
-        return [Text(str(index)), Text("no audit record: run 'audit-proxy log verify'")]
+        return [str(index), "–", "–", "–", "no audit record: run 'audit-proxy log verify'"]
     what = record.operation or record.action or record.kind
     if record.kind == "gap":
         what = "gap"
@@ -316,7 +327,7 @@ def _row(index: int, line: bytes, *, year: bool) -> list[Text]:
         _people(record.disclosed),
         _people(record.withheld),
     )
-    return [Text(_printable(cell)) for cell in cells]
+    return [_printable(cell) for cell in cells]
 
 
 def _people(groups: Iterable[audit_record.Group]) -> str:

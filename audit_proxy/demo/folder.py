@@ -28,6 +28,7 @@ class Folder:
 
     path: Path
     consent_token: str
+    monitoring_token: str
     _key: Ed25519PrivateKey
 
     @property
@@ -117,7 +118,7 @@ def prepare(path: Path, platform_url: str) -> Folder:
         for app in APPS
     ]
     (path / "apps.yaml").write_text(yaml.safe_dump({"apps": apps}, sort_keys=False, allow_unicode=True))
-    return Folder(path, made.tokens["consent-service"], key)
+    return Folder(path, made.tokens["consent-service"], made.tokens["monitoring"], key)
 
 
 def _private(path: Path, text: str) -> None:

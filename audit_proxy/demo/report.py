@@ -23,14 +23,16 @@ from audit_proxy.demo.run import Outcome, Person, Tell, unconsented
 WIDTH = 100
 _BAR = 30
 _SHOWN_SUBJECTS = 2
+_METRICS = ("subjects_disclosed_total", "denials_total", "audit_records_total")
+_METRIC_LINES = 4
 GROUND_WORDS = {
-    "token": "their own token",
-    "grant": "their own grant",
-    "public": "they made it public",
-    "no_grant": "no grant of theirs",
-    "grant_expired": "their grant has expired",
-    "grant_purpose": "granted for another purpose",
-    "grant_scope": "their grant does not go so far",
+    "token": "own token",
+    "grant": "own grant",
+    "public": "made public",
+    "no_grant": "no grant",
+    "grant_expired": "expired grant",
+    "grant_purpose": "grant for another purpose",
+    "grant_scope": "grant that goes less far",
     "withdrawn": "withdrawn",
     "aggregate": "a count of people",
 }
@@ -106,6 +108,7 @@ def closing(outcome: Outcome, directory: Path | None) -> RenderableType:
     record = telling(outcome.log)
     if record is not None:
         parts += [_heading("One record of the audit log"), _record(record)]
+    parts += [_heading("The same in Prometheus"), _metrics(outcome.metrics)]
     parts += [_heading("Does it hold?"), _verdict(outcome), _heading("Where to look next"), _next(outcome, directory)]
     return Group(*parts)
 
@@ -123,22 +126,17 @@ def _harvest(outcome: Outcome) -> RenderableType:
     table.add_column("without the proxy", justify="right", width=18)
     table.add_column("with it", justify="right", width=9)
     table.add_column("", width=_BAR)
-    whole, left = len(outcome.without.people), len(outcome.quiz.people)
-    without, quiz = _by_consent(outcome, outcome.without), _by_consent(outcome, outcome.quiz)
+    whole_book, quiz_book = outcome.without.people, outcome.quiz.people
+    whole, left = len(whole_book), len(quiz_book)
+    without, quiz = _wronged(outcome, outcome.without), _wronged(outcome, outcome.quiz)
     table.add_row(Text("people", style="bold"), f"{whole:,}", f"{left:,}", _bar(left, whole))
-    for name, style in (
-        ("who installed it", ""),
-        ("who permitted it elsewhere", ""),
-        ("who had not permitted it", "bold"),
+    for name, before, after, bad in (
+        ("who had permitted what it took", len(whole_book) - without, len(quiz_book) - quiz, ""),
+        ("who had not", without, quiz, "bold red"),
     ):
-        before, after = without[name], quiz[name]
-        good = name == "who had not permitted it"
-        after_style = "bold green" if good and not after else "bold red" if good else ""
+        after_style = "bold green" if bad and not after else bad
         table.add_row(
-            Text(f"  {name}", style=style),
-            Text(f"{before:,}", style="bold red" if good and before else ""),
-            Text(f"{after:,}", style=after_style),
-            _bar(after, before),
+            f"  {name}", Text(f"{before:,}", style=bad), Text(f"{after:,}", style=after_style), _bar(after, before)
         )
     table.add_section()
     before_categories, after_categories = outcome.without.categories(), outcome.quiz.categories()
@@ -156,17 +154,9 @@ def _harvest(outcome: Outcome) -> RenderableType:
     return Group(Padding(table, (1, 0, 0, 1)), Padding(note, (1, 1, 0, 1)))
 
 
-def _by_consent(outcome: Outcome, book: Received) -> dict[str, int]:
-    """How many of the people whose data came stand where. One category too many and somebody had not permitted it;
-    the totals that a platform adds to its lists are not counted here.
-    """
-    wronged = {person for person, category in unconsented(outcome.consents, QUIZ, book) if category != "user.social"}
-    installers = set(outcome.consents.installers)
-    return {
-        "who installed it": len(book.people & installers - wronged),
-        "who permitted it elsewhere": len(book.people - installers - wronged),
-        "who had not permitted it": len(book.people & wronged),
-    }
+def _wronged(outcome: Outcome, book: Received) -> int:
+    """People of whom the quiz has something they had not permitted. The totals on a platform's lists do not count here."""
+    return len({person for person, category in unconsented(outcome.consents, QUIZ, book) if category != "user.social"})
 
 
 def _bar(part: int, whole: int) -> Text:
@@ -192,7 +182,7 @@ def _view(person: Person) -> RenderableType:
         ("requests", 8),
         ("received", 14),
         ("on the ground of", 22),
-        ("withheld for", 18),
+        ("withheld for", 16),
     ):
         table.add_column(name, width=width)
     for app in (QUIZ.id, REMINDER.id):
@@ -257,12 +247,36 @@ def _layout(value: Any, indent: int, room: int, label: str = "") -> str:
     line = label + json.dumps(value, ensure_ascii=False)
     if indent and (indent + len(line) <= room or not isinstance(value, dict | list)):
         return line
+    labelled = (
+        [(f"{json.dumps(key)}: ", one) for key, one in value.items()]
+        if isinstance(value, dict)
+        else [("", one) for one in value]
+    )
+    lines: list[str] = []
+    open_line = False  # the last line is of small parts, and takes another one
+    for name, one in labelled:
+        small = not isinstance(one, dict | list)
+        part = _layout(one, indent + 2, room, name)
+        if small and open_line and indent + len(lines[-1]) + len(part) + 5 <= room:
+            lines[-1] += f", {part}"
+        else:
+            lines.append(part)
+        open_line = small
     inner = " " * (indent + 2)
-    if isinstance(value, dict):
-        parts = [_layout(one, indent + 2, room, f"{json.dumps(key)}: ") for key, one in value.items()]
-        return f"{label}{{\n{inner}" + f",\n{inner}".join(parts) + f"\n{' ' * indent}}}"
-    parts = [_layout(one, indent + 2, room) for one in value]
-    return f"{label}[\n{inner}" + f",\n{inner}".join(parts) + f"\n{' ' * indent}]"
+    opening, closing = "{}" if isinstance(value, dict) else "[]"
+    return f"{label}{opening}\n{inner}" + f",\n{inner}".join(lines) + f"\n{' ' * indent}{closing}"
+
+
+# -- metrics -----------------------------------------------------------------------------------------------------------
+
+
+def _metrics(exposition: str) -> RenderableType:
+    """A few lines of what the admin listener serves under /metrics."""
+    chosen = []
+    for name in _METRICS:
+        lines = [line for line in exposition.splitlines() if line.startswith(f"audit_proxy_{name}{{")]
+        chosen += sorted(lines, key=lambda line: -float(line.rpartition(" ")[2]))[:_METRIC_LINES]
+    return Padding(Text("\n".join(line.removesuffix(".0") for line in chosen)), (1, 1, 0, 1))
 
 
 # -- does it hold, and where to go -------------------------------------------------------------------------------------
@@ -282,7 +296,7 @@ def _verdict(outcome: Outcome) -> RenderableType:
             outcome.match,
             f"the apps' own books and the log's {len(outcome.log):,} records agree, answer by answer",
         ),
-        (outcome.verified, "the log verifies from its files alone"),
+        (outcome.verified, "the log verifies from its files alone, under its signed checkpoint"),
     ):
         table.add_row(Text("✓", style="green") if good else Text("✗", style="bold red"), text)
     parts: list[RenderableType] = [Padding(table, (1, 1, 0, 1))]
@@ -293,7 +307,7 @@ def _verdict(outcome: Outcome) -> RenderableType:
 
 def _next(outcome: Outcome, directory: Path | None) -> RenderableType:
     if directory is None:
-        commands = [("audit-proxy demo --dir demo", "the same, and keep everything for the commands below")]
+        commands = [("audit-proxy demo --dir demo", "the same, and keep everything it made")]
         config = "demo/audit-proxy.yaml"
     else:
         commands = []

@@ -62,6 +62,7 @@ class Outcome:
     reminder: Received
     log: list[Record]
     person: Person | None
+    metrics: str  # what the proxy's /metrics said before it ended
     verification: str  # what ``audit-proxy log verify`` printed
     verified: bool
     direct_s: float
@@ -173,13 +174,14 @@ async def _replay(
         with progress.step("Through the proxy: a well-behaved app asks for birthdays", len(consents.reminded)) as tell:
             reminder = await remind(Client(REMINDER, session, proxy_url, folder.token, tell), consents.reminded)
         with progress.step("The proxy ends; its log is verified from the files alone") as tell:
+            metrics = await _metrics(session, admin_url, folder)
             await stack.aclose()
             code, verification = await processes.command("log", "verify", "-c", str(folder.config))
             log = list(records(folder.log))
             tell(0, f"{len(log):,} records")
     person = await _person(consents, direct, reminder, log, folder, url, session)
     return Outcome(
-        options, consents, without, quiz, reminder, log, person, verification, code == 0,
+        options, consents, without, quiz, reminder, log, person, metrics, verification, code == 0,
         direct_s, proxied_s, time.monotonic() - began, url, folder,
     )  # fmt: skip
 
@@ -195,6 +197,14 @@ async def _import(session: aiohttp.ClientSession, admin_url: str, folder: Folder
     if not last["done"] or not last["loaded"] or last["refused"]:
         raise Broken(f"the consents were not all taken: {last}")
     return int(last["lines"])
+
+
+async def _metrics(session: aiohttp.ClientSession, admin_url: str, folder: Folder) -> str:
+    headers = {"Authorization": f"Bearer {folder.monitoring_token}"}
+    async with session.get(f"{admin_url}/metrics", headers=headers) as answer:
+        if answer.status != 200:
+            raise Broken(f"the metrics were not served: HTTP {answer.status}")
+        return await answer.text()
 
 
 async def _person(

@@ -1,12 +1,17 @@
 """The platform's documents, read and compiled: JSON or YAML as the vendor wrote it.
 
-Unlike our own configuration, a vendor's YAML may have unquoted status codes as keys (``200:``); they are read as text.
+Invariants:
+
+- Unlike our own configuration, a vendor's YAML may have unquoted status codes as keys (``200:``); they are read as text.
+- A key that stands twice in one object is refused in both notations: else two readers could see two platforms.
 """
 
+import codecs
 import hashlib
 import json
+from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from fideslang.default_taxonomy import DEFAULT_TAXONOMY
 
@@ -43,14 +48,16 @@ def load_catalog(settings: Settings) -> Catalog:
 
 def _read(path: Path, digest: "hashlib._Hash") -> dict[str, Any]:
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(DOCUMENT_MAX + 1)
     except OSError as error:
         raise CatalogError(f"{path}: cannot be read: {error.strerror}") from error
     if len(data) > DOCUMENT_MAX:
         raise CatalogError(f"{path}: longer than {DOCUMENT_MAX} bytes")
     digest.update(len(data).to_bytes(8, "big") + data)
     try:
-        value = json.loads(data) if data.lstrip()[:1] == b"{" else foreign_yaml(path, data)
+        text = data.removeprefix(codecs.BOM_UTF8)
+        value = _DECODER.decode(text.decode("utf-8")) if text.lstrip()[:1] == b"{" else foreign_yaml(path, data)
     except ConfigProblems as error:
         raise CatalogError(str(error)) from error
     except (ValueError, RecursionError) as error:
@@ -58,3 +65,18 @@ def _read(path: Path, digest: "hashlib._Hash") -> dict[str, Any]:
     if not isinstance(value, dict):
         raise CatalogError(f"{path}: must be an object")
     return value
+
+
+def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        twice = next(name for name, count in Counter(name for name, _ in pairs).items() if count > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object; remove one")
+    return members
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is no value of JSON")
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_distinct, parse_constant=_no_constant)

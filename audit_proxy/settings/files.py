@@ -4,7 +4,7 @@ Invariants:
 
 - One document, UTF-8, of mappings with distinct text keys, sequences and scalars of YAML 1.2's core schema: ``yes``,
   ``no``, ``on``, ``off`` and dates are text, as is a number with leading zeros (an id like ``007`` stays itself).
-- No tags, no merge keys; aliases share their value, and all values together, aliases written out, are bounded.
+- No tags, no merge keys; no control characters, which could end a path early or write to a terminal; aliases share their value, and all values together, aliases written out, are bounded.
 - Values are built from events: a deeply nested file is refused, where composing it would exhaust the C stack.
 """
 
@@ -33,6 +33,7 @@ _WORDS: dict[str, bool | None] = {
     **dict.fromkeys(("false", "False", "FALSE"), False),
 }
 _STR_TAGS = (None, "!", "tag:yaml.org,2002:str")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _DIGITS_MAX = 300  # of a number; longer ones are text
 
 
@@ -228,6 +229,8 @@ class _Reader:
             return core_scalar(event.value)
         if event.tag not in _STR_TAGS:
             self._stop(event, f"the tag {event.tag!r} is not understood; remove it")
+        if not self._any_key and _CONTROL.search(event.value):
+            self._problem(event, "a control character is written here; remove it")
         return event.value
 
     def _key(self, event: Any) -> Any:

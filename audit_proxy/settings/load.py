@@ -1,8 +1,12 @@
 """The one entry that reads the whole configuration, and says everything that is wrong with it at once.
 
-Invariant: what is still to be filled in, unreadable, readable by others, or unknown stops the start.
+Invariants:
+
+- What is still to be filled in, unreadable, readable by others, or unknown stops the start.
+- So does a file that anybody on the machine can change: it names the commands that are run for secrets.
 """
 
+import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -12,7 +16,7 @@ from typing import Any, TypeVar
 import jwt
 from pydantic import BaseModel, ValidationError
 
-from audit_proxy.core.jose import PRIVATE_KEY, NotStrict, hmac_keys, parse_jwks
+from audit_proxy.core.jose import JWKS_MAX, PRIVATE_KEY, NotStrict, hmac_keys, parse_jwks
 from audit_proxy.core.policy import App, Policy
 from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.apps import parse_apps
@@ -47,6 +51,7 @@ def load(path: Path) -> Loaded:
         settings = _settings(document)
     except ConfigProblems as error:
         problems += error.problems
+    problems += _changeable(document)
     problems += _unfilled(document)
     problems += _files_named(document)
     policy_document = _companion(document, "policy", problems)
@@ -96,10 +101,19 @@ def _companion(document: Document, name: str, problems: list[Problem]) -> Docume
     named = _at(document.value, (name,))
     path = document.path.parent / (named if isinstance(named, str) else Settings.model_fields[name].default)
     try:
-        return read_yaml(path)
+        companion = read_yaml(path)
     except ConfigProblems as error:
         problems += error.problems
-    return None
+        return None
+    problems += _changeable(companion)
+    return companion
+
+
+def _changeable(document: Document) -> Iterator[Problem]:
+    if document.path.stat().st_mode & stat.S_IWOTH:
+        yield Problem(
+            str(document.path), 0, 0, f"can be changed by anybody on this machine; run: chmod o-w {document.path}"
+        )
 
 
 def _unfilled(document: Document) -> Iterator[Problem]:
@@ -195,7 +209,9 @@ def _jwks_at(document: Document, base: Path, loc: Loc, pinned: frozenset[str]) -
 
 def _jwks_problem(path: Path, pinned: frozenset[str]) -> str | None:
     try:
-        usable, unusable = parse_jwks(path.read_bytes(), pinned)
+        with path.open("rb") as file:
+            document = file.read(JWKS_MAX + 1)
+        usable, unusable = parse_jwks(document, pinned)
         for jwk in usable:
             jwt.PyJWK(dict(jwk.members), min(jwk.algorithms))
     except OSError as error:

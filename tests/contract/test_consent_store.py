@@ -237,16 +237,20 @@ async def test_an_operator_can_mark_it_loaded(store):
 
 
 async def test_an_import_that_breaks_off_does_not_load(store):
-    """What came before the break stays, and the store does not count as loaded."""
+    """Each line that came whole before the break stays, counted; half a line does not; the store is not loaded."""
+    progress = []
 
     async def broken():
-        yield json.dumps(line()).encode() + b"\n" + b" " * 300_000
+        yield json.dumps(line()).encode() + b"\n"
+        yield json.dumps(line("person:2")).encode() + b"\n" + json.dumps(line("person:3")).encode()
         raise ConnectionError
 
     with pytest.raises(ConnectionError):
-        await store.load(broken(), "ndjson", lambda _: None)
+        await store.load(broken(), "ndjson", progress.append)
     assert not store.loaded
-    assert await standing(store) == Standing((MARKETING,))
+    assert (progress[-1].lines, progress[-1].taken, progress[-1].done) == (2, 2, False)
+    assert await standing(store) == await standing(store, subject="person:2") == Standing((MARKETING,))
+    assert await standing(store, subject="person:3") == NOTHING_KNOWN
 
 
 async def test_an_import_that_lost_a_withdrawal_does_not_load(store):

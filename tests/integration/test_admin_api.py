@@ -426,6 +426,19 @@ async def test_refusals_are_counted_until_the_log_takes_them(stage):
     assert stage.log.records[0].counts == {"token_missing": 3}
 
 
+async def test_refusals_are_told_after_a_fault_of_the_log(stage):
+    """A log that fails in a way no port allows: the refusal stands as 401, and is told with the others once it can be."""
+    append, stage.log.append = stage.log.append, None  # calling it is a TypeError
+    for _ in range(2):
+        async with stage.call("GET", "/metrics", None) as response:
+            await told(response, 401, "token_missing")
+    stage.log.append = append
+    async with asyncio.timeout(5):
+        while not stage.log.records:
+            await asyncio.sleep(0.05)
+    assert stage.log.records[0].counts == {"token_missing": 2}
+
+
 async def test_stopping_tells_what_was_counted(tmp_path):
     """What was counted and not yet recorded is recorded when the listener stops."""
     async with admin_stage(tmp_path) as stage:

@@ -172,6 +172,59 @@ def test_the_catalog_is_compiled_and_the_policy_held_against_it(made):
         (base / "openapi.yaml").write_text(OPENAPI)
 
 
+def test_the_platform_s_problems_come_with_all_others(made):
+    """A wrong policy and a wrong secret hide nothing of what is wrong with the documents, and the reverse."""
+    base, _ = made
+    policy, key = base / "config/policy.yaml", base / "config/keys/pseudonym.key"
+    before = policy.read_text()
+    try:
+        policy.write_text("operations: {getMee: {mode: monitor}}\n")
+        key.chmod(0o644)
+        text = run("check-config", cwd=base, code=2).stderr
+        assert "did you mean 'getMe'?" in text
+        assert "chmod 600" in text
+        assert text.endswith("2 problems.\n")
+        (base / "openapi.yaml").write_text("openapi: 2.0.0\npaths: {}\n")
+        text = run("check-config", cwd=base, code=2).stderr
+        assert "openapi.yaml: openapi: must be 3.0.x or 3.1.x" in text
+        assert "chmod 600" in text
+    finally:
+        policy.write_text(before)
+        key.chmod(0o600)
+        (base / "openapi.yaml").write_text(OPENAPI)
+
+
+def test_likely_slips_in_apps_are_doubts_and_stop_nothing(made):
+    base, _ = made
+    apps = base / "config/apps.yaml"
+    before = apps.read_text()
+    entry = "- {id: %s, name: N, owner: O, contact: C, purpose: %s, approved_scopes: [%s]}\n"
+    try:
+        apps.write_text(
+            "apps:\n"
+            + entry % ("a", "marketing.advertizing", "pofile, offline_access")
+            + entry % ("b", "marketing.advertising", "profile, pofile")
+        )
+        done = run("check-config", cwd=base)
+        doubts = [
+            "1 app: the purpose 'marketing.advertizing' is no data use of the taxonomy; did you mean 'marketing.advertising'?",
+            "2 apps: nothing on the platform asks for the scope 'pofile'; did you mean 'profile'?",
+        ]
+        assert [line for line in done.stderr.splitlines() if line.startswith("apps: ")] == [
+            f"apps: {d}" for d in doubts
+        ]
+        assert json.loads(run("check-config", "--json", cwd=base).stdout)["doubts"] == doubts
+    finally:
+        apps.write_text(before)
+
+
+def test_a_refused_import_is_told_as_json_too(made):
+    base, _ = made
+    (base / "bad.csv").write_text(CSV.replace("Quiz,", ",") + "x\n")
+    told = json.loads(run("app", "import", "bad.csv", "--json", cwd=base, code=2).stdout)
+    assert [(one["file"], one["line"]) for one in told["problems"]] == [("bad.csv", 2), ("bad.csv", 3)]
+
+
 def test_there_is_no_configuration(tmp_path):
     for command in (["check-config"], ["app", "list"], ["serve"]):
         assert (

@@ -3,6 +3,7 @@
 Invariants:
 
 - Nothing is signed that contradicts the checkpoint found: the journal must hold at least its records, with its root.
+- Nothing is signed anew where the checkpoint is gone: a log has one, durably, before it has its first record.
 - Before anything is built on the journal's last segment it is synced: a killed process may have left it in the page cache.
 - Only what lies behind the checkpoint is ever cut, only a torn or blank end of the journal, and it is told in a ``gap``
   record; the bytes are kept beside the journal.
@@ -34,6 +35,11 @@ class Recovered:
 def recover(files: Files, key: note.VerifierKey) -> Recovered:
     """Reads the directory, cuts a torn end, checks the rest against the checkpoint. Raises LogUnusable, OSError."""
     checkpoint = _read_checkpoint(files, key)
+    if checkpoint is None and (_segments(files) or files.names("tile")):
+        raise LogUnusable(
+            "the log holds records, but its signed checkpoint is gone: signing these records anew could sign altered ones; "
+            "put a copy of the checkpoint back and run 'audit-proxy log verify', and do not start on this directory"
+        )
     position = _end_of_journal(files, checkpoint.size if checkpoint else 0)
     if checkpoint is not None and position.size < checkpoint.size:
         raise LogUnusable(

@@ -17,7 +17,7 @@ CHUNK = 500  # subjects of one query
 _SIZES = (1, 8, 32, 128, CHUNK)  # few different statements, so that SQLite compiles each once; the rest is NULL
 _FEED_ROWS = 64
 
-_subjects = msgspec.json.Decoder(tuple[str, ...]).decode
+_subjects = msgspec.json.Decoder(dict[str, tuple[str, ...]]).decode
 
 
 def _query(size: int) -> str:
@@ -120,7 +120,9 @@ def held(connection: sqlite3.Connection, app: str, subject: str) -> Held:
 
 @dataclass(frozen=True, slots=True)
 class FeedState:
-    """The feed past a sequence number. ``whole``: there is nothing after ``changes`` yet. ``broken``: rows are missing between."""
+    """The feed past a sequence number. ``whole``: there is nothing after ``changes`` yet. ``broken``: rows are missing
+    between, or cannot be read.
+    """
 
     changes: tuple[Change, ...]
     last: int
@@ -135,14 +137,13 @@ def feed(connection: sqlite3.Connection, after: int) -> FeedState:
         facts = dict(connection.execute("SELECT key, value FROM meta").fetchall())
         last = connection.execute("SELECT seq FROM sqlite_sequence WHERE name = 'changes'").fetchone()
         rows = connection.execute(
-            "SELECT seq, at, app, subjects, withdrawn FROM changes WHERE seq > ? ORDER BY seq LIMIT ?",
+            "SELECT seq, at, subjects, withdrawn FROM changes WHERE seq > ? ORDER BY seq LIMIT ?",
             (after, _FEED_ROWS),
         ).fetchall()
     newest = last[0] if last else 0
-    return FeedState(
-        tuple(Change(seq, at / MICRO, app, _subjects(subjects), bool(gone)) for seq, at, app, subjects, gone in rows),
-        newest,
-        len(rows) < _FEED_ROWS,
-        after < facts["pruned_through"] or after > newest,
-        bool(facts["loaded_at"]),
-    )
+    broken = after < facts["pruned_through"] or after > newest
+    try:
+        changes = tuple(Change(seq, at / MICRO, _subjects(subjects), bool(gone)) for seq, at, subjects, gone in rows)
+    except msgspec.DecodeError:  # somebody else's hand: whom it is about is unknown, so it is about everybody
+        changes, broken = (), True
+    return FeedState(changes, newest, len(rows) < _FEED_ROWS, broken, bool(facts["loaded_at"]))

@@ -1,6 +1,7 @@
 """The database file: its tables, its version, and connections to it.
 
-``changes`` is the feed other processes follow: one row a transaction and app, in the order of commit. AUTOINCREMENT keeps
+``changes`` is the feed other processes follow, in the order of commit: a row has the subjects that a transaction changed,
+as a JSON object of arrays by app, the withdrawn in a row of their own. AUTOINCREMENT keeps
 ``seq`` without gaps and never reused, and a row is pruned only after ``pruned_through`` in ``meta`` says so.
 """
 
@@ -28,8 +29,7 @@ CREATE TABLE withdrawals (
   PRIMARY KEY (subject, app)
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE changes (
-  seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, app TEXT NOT NULL, subjects TEXT NOT NULL,
-  withdrawn INTEGER NOT NULL
+  seq INTEGER PRIMARY KEY AUTOINCREMENT, at INTEGER NOT NULL, subjects TEXT NOT NULL, withdrawn INTEGER NOT NULL
 ) STRICT;
 CREATE TABLE meta (key TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
 INSERT INTO meta VALUES ('loaded_at', 0), ('latest', 0), ('pruned_through', 0);

@@ -13,7 +13,7 @@ Invariants:
 import asyncio
 import sqlite3
 import time
-from collections.abc import AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -21,17 +21,16 @@ import structlog
 
 from audit_proxy.adapters.consent_sqlite import reads, writes
 from audit_proxy.adapters.consent_sqlite.facts import FactCache
+from audit_proxy.adapters.consent_sqlite.file_import import FileImport
 from audit_proxy.adapters.consent_sqlite.schema import Lane, prepare
 from audit_proxy.core.consent import Standing
 from audit_proxy.core.errors import ConsentUnavailable
-from audit_proxy.core.statements import Form, GrantStatement, Line, StatementReader, WithdrawalStatement
+from audit_proxy.core.statements import FileInvalid, Form, GrantStatement, Line, WithdrawalStatement
 from audit_proxy.ports import Clock, Held, Loaded
 
 HEARTBEAT_MAX_S = 1.0
 LOOKUP_MAX_S = 1.0  # a look-up that takes longer is older than a withdrawal may be
 WRITE_MAX_S = 15.0
-_BLOCK = 256 * 1024  # bytes of a file in one transaction: a withdrawal waits for no more than that
-_GAP_S = 0.003  # between the transactions of an import, so that other processes get their turn
 _PRUNE_S = 600.0
 
 OnWithdrawal = Callable[[str, str, float, float], None]  # app, subject, withdrawn_at, applied_at
@@ -162,30 +161,35 @@ class SqliteConsentStore:
     # -- ports.ConsentLoad
 
     async def load(self, blocks: AsyncIterable[bytes], form: Form, progress: Callable[[Loaded], None]) -> Loaded:
-        reader, tally = StatementReader(form), writes.Tally()
-        waiting = bytearray()
-        async for block in blocks:
-            waiting += block
-            while len(waiting) >= _BLOCK:
-                await self._take(reader.feed(bytes(waiting[:_BLOCK])), tally)
-                del waiting[:_BLOCK]
-                progress(self._progress(reader, tally))
-                await asyncio.sleep(_GAP_S)
-        await self._take(reader.feed(bytes(waiting)), tally)
-        await self._take(reader.finish(), tally)
+        tally = writes.Tally()
+
+        async def take(lines: Sequence[Line]) -> None:
+            now = self._now_us()
+            self._apply_own(
+                await self._writing.ask(lambda connection: writes.take(connection, lines, now, tally), WRITE_MAX_S)
+            )
+
+        file = FileImport(form, take, lambda: progress(self._progress(file.lines, tally)))
+        try:
+            try:
+                async for block in blocks:
+                    await file.add(block)
+            except (ConsentUnavailable, FileInvalid):
+                raise
+            except Exception:
+                await file.break_off()
+                raise
+            await file.finish()
+        finally:
+            now = self._now_us()
+            await self._writing.ask(lambda connection: writes.sync(connection, now), WRITE_MAX_S)
         if not tally.withdrawals_refused and (not tally.refused or tally.taken + tally.unchanged + tally.superseded):
             await self.mark_loaded()
-        return self._progress(reader, tally, done=True)
+        return self._progress(file.lines, tally, done=True)
 
-    async def _take(self, lines: Iterable[Line], tally: writes.Tally) -> None:
-        now = self._now_us()
-        self._apply_own(
-            await self._writing.ask(lambda connection: writes.take(connection, lines, now, tally), WRITE_MAX_S)
-        )
-
-    def _progress(self, reader: StatementReader, tally: writes.Tally, *, done: bool = False) -> Loaded:
+    def _progress(self, lines: int, tally: writes.Tally, *, done: bool = False) -> Loaded:
         return Loaded(
-            reader.lines,
+            lines,
             tally.taken,
             tally.unchanged,
             tally.superseded,
@@ -224,9 +228,9 @@ class SqliteConsentStore:
                 if failing:
                     _log.info("consent_feed_recovered")
                 failing = False
-            except ConsentUnavailable as error:
+            except Exception as error:  # noqa: BLE001  (the feed is followed for as long as the store is open)
                 if not failing:
-                    _log.error("consent_feed_failing", error=str(error))
+                    _log.error("consent_feed_failing", error=type(error).__name__)
                 failing = True
 
     async def poll(self) -> None:
@@ -258,11 +262,18 @@ class SqliteConsentStore:
                 self._apply(change)
 
     def _apply(self, change: writes.Change) -> None:
-        self._facts.evict(change.app, change.subjects)
+        for app, subjects in change.subjects.items():
+            self._facts.evict(app, subjects)
         if change.withdrawn and self._on_withdrawal is not None:
-            applied_at = self._clock.now()
-            for subject in change.subjects:
-                self._on_withdrawal(change.app, subject, change.at, applied_at)
+            self._tell(self._on_withdrawal, change, self._clock.now())
+
+    def _tell(self, told: OnWithdrawal, change: writes.Change, applied_at: float) -> None:
+        try:
+            for app, subjects in change.subjects.items():
+                for subject in subjects:
+                    told(app, subject, change.at, applied_at)
+        except Exception as error:  # noqa: BLE001  (who listens must not stop a withdrawal, nor the feed)
+            _log.error("consent_withdrawal_untold", error=type(error).__name__)
 
     def _now_us(self) -> int:
         return int(self._clock.now() * writes.MICRO)

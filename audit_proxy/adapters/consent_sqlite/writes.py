@@ -7,10 +7,12 @@ Invariants:
 - A statement from a file that does not say when it was given never lifts a withdrawal; one that does is ordered by its
   time. Nothing given in the future: it is given now.
 - Storing again what is stored changes nothing and feeds nothing.
+- A single change is durable when it is committed. The transactions of an import are consistent then (WAL), and durable
+  with ``sync`` or the next single change: one wait for the disk in place of hundreds.
 """
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -50,9 +52,18 @@ _STILL_WITHDRAWN = """
 SELECT 1 FROM withdrawals AS w WHERE w.subject = ?1 AND w.app = ?2 AND NOT EXISTS (
   SELECT 1 FROM grants AS g WHERE g.subject = ?1 AND ?2 IN (g.app, '*') AND g.granted_at > w.withdrawn_at)
 """
-_FEED = "INSERT INTO changes (at, app, subjects, withdrawn) VALUES (?, ?, ?, ?)"
+_FEED = "INSERT INTO changes (at, subjects, withdrawn) VALUES (?, ?, ?)"
 
 _encode = msgspec.json.encode
+
+
+@contextmanager
+def _unsynced(connection: sqlite3.Connection) -> Iterator[None]:
+    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        yield
+    finally:
+        connection.execute("PRAGMA synchronous = FULL")
 
 
 @contextmanager
@@ -86,21 +97,22 @@ def _us(seconds: float | None) -> int | None:
     return None if seconds is None else round(seconds * MICRO)
 
 
-def _feed(connection: sqlite3.Connection, at_us: int, app: str, subjects: Iterable[str], withdrawn: bool) -> int:
-    seq = connection.execute(_FEED, (at_us, app, _encode(sorted(subjects)).decode(), withdrawn)).lastrowid
-    assert seq is not None
-    return seq
-
-
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One row of the feed. ``at``: seconds since the epoch."""
+    """One row of the feed: who changed towards which app (or ``ALL_APPS``). ``at``: seconds since the epoch."""
 
     seq: int
     at: float
-    app: str
-    subjects: tuple[str, ...]
+    subjects: Mapping[str, Sequence[str]]  # by app
     withdrawn: bool
+
+
+def _feed(
+    connection: sqlite3.Connection, at_us: int, subjects: Mapping[str, Sequence[str]], *, withdrawn: bool
+) -> Change:
+    seq = connection.execute(_FEED, (at_us, _encode(subjects).decode(), withdrawn)).lastrowid
+    assert seq is not None
+    return Change(seq, at_us / MICRO, subjects, withdrawn)
 
 
 def put(connection: sqlite3.Connection, grant: GrantStatement, now_us: int) -> Change | None:
@@ -110,8 +122,7 @@ def put(connection: sqlite3.Connection, grant: GrantStatement, now_us: int) -> C
         at = stamp if grant.granted_at is None else min(stamp, round(grant.granted_at * MICRO))
         if not _put(connection, grant, at, stamp) and _stands_against(connection, grant, at):
             return None
-        seq = _feed(connection, stamp, grant.app, (grant.subject,), withdrawn=False)
-        return Change(seq, stamp / MICRO, grant.app, (grant.subject,), withdrawn=False)
+        return _feed(connection, stamp, {grant.app: (grant.subject,)}, withdrawn=False)
 
 
 def withdraw(connection: sqlite3.Connection, withdrawal: WithdrawalStatement, now_us: int) -> Change:
@@ -120,8 +131,13 @@ def withdraw(connection: sqlite3.Connection, withdrawal: WithdrawalStatement, no
         stamp = _stamp(connection, now_us)
         row = (withdrawal.subject, withdrawal.app, stamp, withdrawal.source, withdrawal.evidence)
         connection.execute(_WITHDRAW, row)
-        seq = _feed(connection, stamp, withdrawal.app, (withdrawal.subject,), withdrawn=True)
-        return Change(seq, stamp / MICRO, withdrawal.app, (withdrawal.subject,), withdrawn=True)
+        return _feed(connection, stamp, {withdrawal.app: (withdrawal.subject,)}, withdrawn=True)
+
+
+def sync(connection: sqlite3.Connection, now_us: int) -> None:
+    """Makes everything committed before durable: the sync of one synced transaction covers the whole WAL."""
+    with transaction(connection):
+        _stamp(connection, now_us)
 
 
 def mark_loaded(connection: sqlite3.Connection, now_us: int) -> None:
@@ -163,7 +179,6 @@ def _stands_against(connection: sqlite3.Connection, grant: GrantStatement, at_us
 class Tally:
     """The counts of one import so far; see ports.Loaded."""
 
-    lines: int = 0
     taken: int = 0
     unchanged: int = 0
     superseded: int = 0
@@ -173,10 +188,11 @@ class Tally:
 
 
 def take(connection: sqlite3.Connection, lines: Iterable[Line], now_us: int, tally: Tally) -> list[Change]:
-    """Stores a block of lines in one transaction, and counts them when it has committed."""
+    """Stores some lines in one transaction, not synced yet, and counts them when it has committed."""
     part = Tally()
-    changed: dict[tuple[str, bool], set[str]] = {}
-    with transaction(connection):
+    given: dict[str, set[str]] = {}
+    gone: dict[str, set[str]] = {}
+    with _unsynced(connection), transaction(connection):
         stamp = _stamp(connection, now_us)
         for number, line in lines:
             if isinstance(line, Refused):
@@ -187,19 +203,20 @@ def take(connection: sqlite3.Connection, lines: Iterable[Line], now_us: int, tal
                 at = 0 if line.granted_at is None else min(stamp, round(line.granted_at * MICRO))
                 if _put(connection, line, at, stamp):
                     part.taken += 1
-                    changed.setdefault((line.app, False), set()).add(line.subject)
+                    given.setdefault(line.app, set()).add(line.subject)
                 elif _stands_against(connection, line, at):
                     part.superseded += 1
                 else:
                     part.unchanged += 1
             elif _take_withdrawal(connection, line, stamp):
                 part.taken += 1
-                changed.setdefault((line.app, True), set()).add(line.subject)
+                gone.setdefault(line.app, set()).add(line.subject)
             else:
                 part.unchanged += 1
         changes = [
-            Change(_feed(connection, stamp, app, subjects, withdrawn), stamp / MICRO, app, tuple(subjects), withdrawn)
-            for (app, withdrawn), subjects in changed.items()
+            _feed(connection, stamp, {app: sorted(subjects) for app, subjects in changed.items()}, withdrawn=withdrawn)
+            for changed, withdrawn in ((given, False), (gone, True))
+            if changed
         ]
     _add(tally, part)
     return changes

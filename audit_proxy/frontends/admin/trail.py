@@ -16,6 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import structlog
+
 from audit_proxy.core.errors import AuditUnavailable
 from audit_proxy.core.record import RECORD_VERSION, Kind, Record, encode, timestamp, uuid7
 from audit_proxy.ports import AuditLog, Clock, Pseudonymizer
@@ -23,6 +25,8 @@ from audit_proxy.ports import AuditLog, Clock, Pseudonymizer
 OnRecord = Callable[[str], None]  # told the kind of each record once it is durable
 
 _COLLECT_S = 1.0
+
+_log = structlog.get_logger("audit_proxy.admin")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +100,12 @@ class Trail:
             window.counts[reason] = window.counts.get(reason, 0) + 1
             return
         window = self._windows[which] = _Window({reason: 1})
-        await self._flush(which, window)
-        task = asyncio.create_task(self._collect(which, window))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        try:
+            await self._flush(which, window)
+        finally:
+            task = asyncio.create_task(self._collect(which, window))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _collect(self, which: Refusals, window: _Window) -> None:
         """Flushes what was counted each second, until a second brings nothing."""
@@ -120,8 +126,10 @@ class Trail:
         except BaseException as error:
             for each, count in counts.items():
                 window.counts[each] = window.counts.get(each, 0) + count
-            if not isinstance(error, AuditUnavailable):
+            if not isinstance(error, Exception):
                 raise
+            if not isinstance(error, AuditUnavailable):
+                _log.error("admin_refusal_unrecorded", error=type(error).__name__)
 
     async def close(self) -> None:
         """Writes what is counted still, as far as the log takes it."""

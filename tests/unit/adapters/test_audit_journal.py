@@ -364,6 +364,30 @@ async def test_a_journal_cut_back_behind_its_checkpoint_stops_the_start(keep):
     assert {o[0] for o in files.operations[before:]} <= {"syncdir"}
 
 
+@pytest.mark.parametrize("gone", ["checkpoint", "checkpoint and tiles", "checkpoint and journal"])
+async def test_records_without_their_checkpoint_are_never_signed_anew(gone):
+    """Who alters a record and removes every signature over it does not get a new one at the next start; the directory
+    stays as it was found, and the checkpoint put back makes the alteration known."""
+    files = SimulatedFiles()
+    await made(files)
+    files.alter("journal/00000000000000000000.jsonl", lambda b: b.replace(record(5), b'{"m":5}'))
+    taken = files.read("checkpoint")
+    files.remove("checkpoint")
+    if gone == "checkpoint and tiles":
+        for path in ("tile/0/000", "tile/0/001.p/44", "tile/1/000.p/1", "tile/entries/000", "tile/entries/001.p/44"):
+            files.remove(path)
+    if gone == "checkpoint and journal":
+        files.remove("journal/00000000000000000000.jsonl")
+    before = len(files.operations)
+    with pytest.raises(LogUnusable, match="checkpoint is gone"):
+        await opened(files)
+    assert {o[0] for o in files.operations[before:]} <= {"syncdir"}
+    files.put("checkpoint", taken)
+    if gone == "checkpoint and tiles":
+        with pytest.raises(LogUnusable, match="altered"):
+            await opened(files)
+
+
 async def test_a_missing_segment_stops_the_start():
     """The first segment gone is told as what it is."""
     files = SimulatedFiles()

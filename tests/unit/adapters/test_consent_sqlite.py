@@ -1,6 +1,7 @@
 """The SQLite store's own promises: freshness of cached facts, races, failure, the file itself."""
 
 import asyncio
+import json
 import sqlite3
 import stat
 import threading
@@ -283,6 +284,108 @@ async def test_a_withdrawal_is_told_once_when_it_comes_into_force(make):
     )
     assert heard[0][2] == at
     assert all(applied >= withdrawn for _, _, withdrawn, applied in heard + there)
+
+
+async def test_who_listens_for_withdrawals_cannot_stop_them(make):
+    """A hook that raises: the withdrawal returns and is in force, here and where the feed brings it."""
+
+    def raising(*_):
+        raise RuntimeError("no counter")
+
+    store, other = await make(on_withdrawal=raising), await make(on_withdrawal=raising)
+    await store.put(GRANT)
+    for each in (store, other):
+        await each.poll()
+        assert (await standing(each)).grants
+    await store.withdraw(WITHDRAWAL)
+    await other.poll()
+    assert (await standing(store)).withdrawn
+    assert (await standing(other)).withdrawn
+
+
+async def test_an_import_feeds_one_row_a_transaction(make):
+    """However many apps a file is about, the feed stays short, and it names everyone who changed, the withdrawn apart."""
+    store, other = await make(), await make()
+    apps = [f"app-{number}" for number in range(50)]
+    for app in apps:
+        await other.standings(app, ["person:1", "person:2"])
+
+    async def blocks():
+        for app in apps:
+            said = {"app": app, "subject": "person:1", "scopes": "likes", "purpose": "marketing"}
+            yield json.dumps(said).encode() + b"\n"
+        yield b'{"app": "*", "subject": "person:2", "withdrawn": true}'
+
+    await store.load(blocks(), "ndjson", lambda _: None)
+    rows = store._writing._connection.execute("SELECT withdrawn FROM changes ORDER BY seq").fetchall()
+    assert rows == [(0,), (1,)]
+    await other.poll()
+    for app in apps:
+        found = await other.standings(app, ["person:1", "person:2"])
+        assert found["person:1"].grants
+        assert found["person:2"].withdrawn
+
+
+async def test_an_import_is_synced_before_it_returns_and_when_it_breaks_off(make):
+    """Its transactions wait for no disk; the last one does, and so does each single change afterwards."""
+    store = await make()
+    connection = store._writing._connection
+    said = json.dumps({"app": "quiz", "subject": "person:1", "scopes": "likes", "purpose": "marketing"}).encode()
+
+    async def whole():
+        yield said + b"\n"
+
+    async def broken():
+        yield said.replace(b"person:1", b"person:2") + b"\n"
+        raise ConnectionError
+
+    def modes():
+        """The value of ``synchronous`` that each commit had."""
+        mode, found = "FULL", []
+        for statement in traced:
+            if statement.startswith("PRAGMA synchronous"):
+                mode = statement.rpartition(" ")[2]
+            elif statement == "COMMIT":
+                found.append(mode)
+        return found
+
+    traced = []
+    connection.set_trace_callback(traced.append)
+    with pytest.raises(ConnectionError):
+        await store.load(broken(), "ndjson", lambda _: None)
+    assert modes() == ["NORMAL", "FULL"]
+    traced.clear()
+    await store.load(whole(), "ndjson", lambda _: None)
+    await store.withdraw(WITHDRAWAL)
+    assert modes() == ["NORMAL", "FULL", "FULL", "FULL"]
+
+
+async def test_a_failed_import_leaves_single_changes_synced(make):
+    """A transaction of an import that fails gives the durable mode back."""
+    store = await make()
+
+    def lines():
+        raise sqlite3.OperationalError("disk full")
+        yield
+
+    with pytest.raises(ConsentUnavailable):
+        await store._writing.ask(lambda connection: writes.take(connection, lines(), 1, writes.Tally()), 5)
+    assert store._writing._connection.execute("PRAGMA synchronous").fetchone() == (2,)
+
+
+async def test_a_feed_row_that_cannot_be_read_empties_the_cache(make):
+    """What another hand wrote into the feed is about everybody; following goes on behind it."""
+    store, other = await make(), await make()
+    await store.put(GRANT)
+    await store.poll()
+    assert (await standing(store)).grants
+    await other.withdraw(WITHDRAWAL)
+    other._writing._connection.execute("UPDATE changes SET subjects = 'x' WHERE withdrawn = 1")
+    await store.poll()
+    assert (await standing(store)).withdrawn
+    await other.put(GRANT)
+    await store.poll()
+    assert (await standing(store)).grants
 
 
 async def test_a_feed_with_missing_rows_empties_the_cache(make):

@@ -80,6 +80,18 @@ def test_what_is_not_understood_is_refused_with_its_place(text, place, what):
     assert what in problem
 
 
+@pytest.mark.parametrize("escape", ["\\0", "\\e", "\\b", "\\r", "\\x7f", "\\x9b"])
+def test_control_characters_are_refused_and_each_is_told(escape):
+    """They could end a path early, or write to the terminal that shows a problem; a vendor's prose may hold them."""
+    text = f'a: "x{escape}y"\n"b{escape}": 1\n'
+    assert problems(text) == [
+        "x.yaml:1:4: a control character is written here; remove it",
+        "x.yaml:2:1: a control character is written here; remove it",
+    ]
+    assert list(foreign_yaml(HERE, text.encode()).values())[1] == 1
+    assert value('a: "x\\ty\\nz"') == {"a": "x\ty\nz"}
+
+
 def test_a_file_that_is_not_utf_8_is_refused_with_its_line():
     assert problems(b"a: 1\nb: \xff\n") == ["x.yaml:2:1: is not UTF-8; save it as UTF-8"]
     assert problems("a: 1".encode("utf-16"))[0].startswith("x.yaml:1:1: is not UTF-8")

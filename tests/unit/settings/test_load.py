@@ -110,6 +110,24 @@ def test_everything_wrong_in_every_file_is_told_at_once(ready):
     assert len(found) == len(expected)
 
 
+@pytest.mark.parametrize("name", ["audit-proxy.yaml", "policy.yaml", "apps.yaml"])
+def test_a_file_that_anybody_can_change_is_refused(ready, name):
+    """It names the commands that are run for secrets, or decides what leaves."""
+    file = ready.parent / name
+    file.chmod(0o646)
+    (text,) = problems(ready)
+    assert text.replace(str(ready.parent) + "/", "") == (
+        f"{name}: can be changed by anybody on this machine; run: chmod o-w {name}"
+    )
+    file.chmod(0o644)
+    load(ready)
+
+
+def test_a_path_with_a_nul_is_a_problem_not_a_fault(ready):
+    change(ready, "policy: policy.yaml", 'policy: "a\\0b"')
+    assert problems(ready) == ["audit-proxy.yaml:38:9: a control character is written here; remove it"]
+
+
 def test_what_is_still_to_be_filled_in_is_named(tmp_path):
     """A fresh configuration does not start, and says which six values only its owner knows."""
     make(tmp_path / "c", Answers())
@@ -241,6 +259,13 @@ def test_an_unusable_key_file_is_told_with_the_reason(ready, document, what):
     (problem,) = problems(ready)
     assert problem.startswith("audit-proxy.yaml:50:")
     assert what in problem
+
+
+def test_a_key_file_without_an_end_is_not_read_to_it(ready):
+    """A device that goes on for ever must not take the memory of the machine."""
+    change(ready, 'jwks_url: "https://issuer.example/jwks.json"', "jwks_file: /dev/zero")
+    (text,) = problems(ready)
+    assert text.endswith("jwks_file: /dev/zero: longer than 524288 bytes")
 
 
 def test_a_missing_key_file_is_told(ready):

@@ -1,0 +1,23 @@
+"""Reading a log for people: the record that is asked for, and no other that speaks of it."""
+
+import pytest
+
+from audit_proxy.core import record as audit_record
+from audit_proxy.wiring.log import LogReader, RecordNotFound
+from tests.integration.test_log_verify import opened, record
+
+
+async def test_an_id_finds_the_record_that_has_it(tmp_path):
+    """Records that mention the id in what they acted on, before and after, and lines that are no records, are passed by."""
+    wanted = audit_record.decode(record(9)).id
+    log = await opened(tmp_path / "log")
+    log.append(record(7, target={"id": wanted}))
+    log.append(b'{"id":"' + wanted.encode() + b'"}')
+    log.append(b'{"id":"' + wanted.encode() + b'","a":' + b"[" * 5000 + b"]" * 5000 + b"}")
+    log.append(record(9))
+    log.append(record(10, target={"id": wanted}))
+    await log.close()
+    reader = LogReader(tmp_path / "log")
+    assert reader.find(wanted) == (3, record(9))
+    with pytest.raises(RecordNotFound):
+        reader.find(wanted[:-1])
