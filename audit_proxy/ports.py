@@ -5,7 +5,7 @@ Adapters translate their vendor's exceptions into ``core.errors`` at one visible
 
 from asyncio import Future
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from audit_proxy.core.consent import Standing
@@ -30,6 +30,40 @@ class IssuerKeys(Protocol):
     @property
     def current(self) -> KeySet | None:
         """The set in force, or None while there is none (``keys_unavailable``). The same object until keys change."""
+        ...
+
+    async def renewed(self, seen: KeySet) -> KeySet | None:
+        """The set in force after the source was asked for keys that ``seen`` lacks, as often as it may be asked; None where
+        that failed or took too long (``keys_unavailable``). Raises nothing of its own.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request to a service of the operator's. ``url`` is ASCII, percent-encoded as it is sent."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+    body: bytes | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer of a service, whatever its status."""
+
+    status: int
+    body: bytes = field(repr=False)
+
+
+class HttpClient(Protocol):
+    """Calls the operator's own services: issuers' keys, introspection, subject ids."""
+
+    async def call(self, call: Call, *, limit: int, timeout_s: float) -> Answer:
+        """The answer, of at most ``limit`` bytes, within ``timeout_s`` seconds; else raises CallFailed. A redirect is an
+        answer like others.
+        """
         ...
 
 

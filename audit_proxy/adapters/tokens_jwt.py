@@ -9,7 +9,7 @@ Invariants:
 - A token is verified with keys of the issuer it names and with an algorithm pinned for that issuer, and no other.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -18,7 +18,7 @@ import jwt
 
 from audit_proxy.core.errors import Reason, Refusal
 from audit_proxy.core.identity import ClaimRules, Identity, judge_time, read_claims
-from audit_proxy.core.jose import TOKEN_MAX, CompactToken, KeySet, parse_compact, same_typ
+from audit_proxy.core.jose import TOKEN_MAX, CompactToken, KeySet, VerificationKey, parse_compact, same_typ
 from audit_proxy.ports import IssuerKeys
 
 
@@ -76,13 +76,13 @@ class JwtResolver:
         if entry is None:
             entry = self._old.pop(digest, None)
             if entry is None:
-                return self._verify(token, digest, now)
+                return await self._verify(token, digest, now)
             self._remember(digest, entry)
         identity, since, until, keys, source = entry
         if since <= now < until and source.current is keys:
             return identity
         self._young.pop(digest, None)
-        return self._verify(token, digest, now)
+        return await self._verify(token, digest, now)
 
     def __len__(self) -> int:
         """How many verified tokens are remembered."""
@@ -94,7 +94,7 @@ class JwtResolver:
             self._young = {}
         self._young[digest] = entry
 
-    def _verify(self, token: str, digest: bytes, now: float) -> Identity | Refusal:
+    async def _verify(self, token: str, digest: bytes, now: float) -> Identity | Refusal:
         parsed = parse_compact(token)
         if isinstance(parsed, Refusal):
             return parsed
@@ -109,8 +109,16 @@ class JwtResolver:
             return Refusal(Reason.token_invalid, f"the token's 'typ' is not {config.required_typ}")
         keys = issuer.keys.current
         if keys is None:
-            return Refusal(Reason.keys_unavailable, "the issuer's keys could not be fetched yet")
-        if not self._signed(parsed, keys):
+            return Refusal(Reason.keys_unavailable, "the issuer's keys could not be fetched")
+        candidates = keys.candidates(parsed.kid, parsed.algorithm)
+        if not candidates and parsed.kid is not None:  # a key that is newer than the set, or none at all
+            keys = await issuer.keys.renewed(keys)
+            if keys is None:
+                return Refusal(
+                    Reason.keys_unavailable, "the token's key is unknown, and the keys cannot be fetched now"
+                )
+            candidates = keys.candidates(parsed.kid, parsed.algorithm)
+        if not self._signed(parsed, candidates):
             return Refusal(Reason.token_invalid, "no key of the issuer verifies the token's signature")
         verified = read_claims(parsed.claims, config.claims)
         if isinstance(verified, Refusal):
@@ -123,10 +131,7 @@ class JwtResolver:
         self._remember(digest, (identity, not_before - config.leeway, until, keys, issuer.keys))
         return identity
 
-    def _signed(self, token: CompactToken, keys: KeySet) -> bool:
+    def _signed(self, token: CompactToken, keys: Iterable[VerificationKey]) -> bool:
         # Algorithm.verify, not PyJWS.decode: the latter reads the token a second time, more leniently than parse_compact
         verifier = self._verifiers[token.algorithm]
-        return any(
-            verifier.verify(token.signing_input, key.material, token.signature)
-            for key in keys.candidates(token.kid, token.algorithm)
-        )
+        return any(verifier.verify(token.signing_input, key.material, token.signature) for key in keys)

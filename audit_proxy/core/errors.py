@@ -92,6 +92,10 @@ class ConsentUnavailable(Unavailable):
     """The consent store cannot be asked."""
 
 
+class CallFailed(Unavailable):
+    """A service of the operator's gave no usable answer. The text quotes neither address nor content."""
+
+
 class AuditUnavailable(Unavailable):
     """The audit log did not take the record durably: nothing may be released."""
 

@@ -131,6 +131,8 @@ class Issuer(Model):
     jwks_url: str | None = None  # https, or http on this very machine
     unsafe_jwks_over_http: bool = False  # whoever can change the answer on its way can sign tokens
     jwks_refresh_s: Seconds = 300.0
+    jwks_max_age_s: Seconds = 14_400.0  # in an outage: how long the last good set serves; then 503 keys_unavailable
+    jwks_refetch_interval_s: Seconds = 10.0  # tokens that name an unknown key cause at most one fetch in this time
     hmac_secret: Secret | None = None
     leeway_s: float = Field(default=0.0, ge=0, le=300)
     require_typ: str | None = None  # e.g. "at+jwt" (RFC 9068)
@@ -169,6 +171,8 @@ class Issuer(Model):
         parts = _url(self.jwks_url)
         if parts.scheme == "http" and not self.unsafe_jwks_over_http and not _this_machine(parts.hostname or ""):
             raise ValueError("'jwks_url' must begin with https://, or set 'unsafe_jwks_over_http: true'")
+        if self.jwks_max_age_s <= self.jwks_refresh_s:
+            raise ValueError("'jwks_max_age_s' must be longer than 'jwks_refresh_s', or keys end between two fetches")
         return self
 
     @field_validator("audience")

@@ -1,25 +1,29 @@
 """Token resolvers from settings."""
 
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-
-import aiohttp
 
 from audit_proxy.adapters.keys_jwks import FixedKeys, JwksUrl, key_set
 from audit_proxy.adapters.tokens_jwt import IssuerConfig, JwtResolver
 from audit_proxy.core.identity import ClaimRules
 from audit_proxy.core.jose import hmac_keys
-from audit_proxy.ports import IssuerKeys, TokenResolver
+from audit_proxy.ports import HttpClient, IssuerKeys, TokenResolver
 from audit_proxy.settings.model import Identity, Issuer
 from audit_proxy.settings.secrets import read_secret
 
+Gauge = Callable[[str, str, Callable[[], float | None]], None]  # name, help, what reads it
 
-async def open_tokens(settings: Identity, session: aiohttp.ClientSession, stack: AsyncExitStack) -> TokenResolver:
+
+async def open_tokens(settings: Identity, client: HttpClient, stack: AsyncExitStack, gauge: Gauge) -> TokenResolver:
     """A resolver for every configured issuer; what it starts is closed with ``stack``."""
     issuers: list[IssuerConfig] = []
     keys: dict[str, IssuerKeys] = {}
     for one in settings.issuers:
         issuers.append(_config(one))
-        keys[one.issuer] = await _keys(one, session, stack)
+        keys[one.issuer] = await _keys(one, client, stack)
+    fetched = [one for one in keys.values() if isinstance(one, JwksUrl)]
+    if fetched:
+        gauge("issuer_keys_age_seconds", "Age of the oldest issuer's key set.", lambda: _oldest(fetched))
     return JwtResolver(issuers, keys, cache_entries=settings.token_cache_entries)
 
 
@@ -38,14 +42,25 @@ def _config(one: Issuer) -> IssuerConfig:
     return IssuerConfig(claims, frozenset(one.algorithms), one.leeway_s, one.require_typ)
 
 
-async def _keys(one: Issuer, session: aiohttp.ClientSession, stack: AsyncExitStack) -> IssuerKeys:
+async def _keys(one: Issuer, client: HttpClient, stack: AsyncExitStack) -> IssuerKeys:
     pinned = frozenset(one.algorithms)
     if one.hmac_secret is not None:
         return FixedKeys(hmac_keys(read_secret(one.hmac_secret), pinned))
     if one.jwks_file is not None:
         return FixedKeys(key_set(one.jwks_file.read_bytes(), pinned))
     assert one.jwks_url is not None  # settings give exactly one
-    keys = JwksUrl(one.jwks_url, pinned, session, refresh_s=one.jwks_refresh_s)
-    await keys.start()
+    keys = JwksUrl(
+        one.jwks_url,
+        pinned,
+        client,
+        refresh_s=one.jwks_refresh_s,
+        max_age_s=one.jwks_max_age_s,
+        refetch_interval_s=one.jwks_refetch_interval_s,
+    )
     stack.push_async_callback(keys.close)
+    await keys.start()
     return keys
+
+
+def _oldest(fetched: Sequence[JwksUrl]) -> float | None:
+    return max((age for age in (one.age_s for one in fetched) if age is not None), default=None)

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 
-import aiohttp
 import structlog
 from prometheus_client import CollectorRegistry
 
@@ -14,6 +13,7 @@ from audit_proxy import __version__
 from audit_proxy.adapters.apps_file import FileApps
 from audit_proxy.adapters.clock_system import SystemClock
 from audit_proxy.adapters.consent_sqlite import open_consent_store
+from audit_proxy.adapters.http_aiohttp import AiohttpClient
 from audit_proxy.adapters.metrics_prometheus import PrometheusMetrics
 from audit_proxy.adapters.pseudonyms_keyed import KeyedPseudonymizer
 from audit_proxy.frontends.admin import AdminFrontend
@@ -110,8 +110,8 @@ async def _start(loaded: Loaded, stack: AsyncExitStack) -> tuple[Running, DataPl
         ),
     )
     stack.push_async_callback(consent.close)
-    session = await stack.enter_async_context(aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()))
-    tokens = await open_tokens(settings.identity, session, stack)
+    client = await stack.enter_async_context(AiohttpClient())
+    tokens = await open_tokens(settings.identity, client, stack, metrics.gauge)
     metrics.gauge("audit_log_size", "Records in the audit log.", lambda: float(log.size))
     metrics.gauge(
         "audit_checkpoint_age_seconds",

@@ -361,6 +361,13 @@ class Changing:
 
     def __init__(self, keys: KeySet | None) -> None:
         self.current = keys
+        self.newer: KeySet | None = keys  # what the source says when it is asked anew
+        self.asked = 0
+
+    async def renewed(self, seen: KeySet) -> KeySet | None:
+        self.asked += 1
+        self.current = self.newer if self.newer is not None else self.current
+        return self.newer
 
 
 class Counting:
@@ -422,6 +429,44 @@ async def test_a_key_that_is_gone_takes_its_cached_tokens_with_it():
     await accepted(found, token)
     source.current = key_set(jwks(jwk(Keyring.rsa_beta, kid="a")), frozenset({"RS256"}))
     assert await refused(found, token) is Reason.token_invalid
+
+
+async def test_a_token_of_a_newer_key_passes_once_the_keys_are_renewed():
+    source = Changing(key_set(jwks(jwk(Keyring.rsa_beta, kid="b")), frozenset({"RS256"})))
+    source.newer = key_set(jwks(jwk(Keyring.rsa_alpha, kid="a")), frozenset({"RS256"}))
+    found = JwtResolver([issuer(ALPHA, {"RS256"})], {ALPHA: source})
+    await accepted(found, sign())
+    await accepted(found, sign())
+    assert source.asked == 1
+
+
+async def test_an_unknown_key_is_a_bad_token_where_the_keys_are_known_and_an_outage_where_not():
+    """401 sends an app to its users for new tokens; an outage of ours must not."""
+    source = Changing(key_set(jwks(jwk(Keyring.rsa_beta, kid="b")), frozenset({"RS256"})))
+    found = JwtResolver([issuer(ALPHA, {"RS256"})], {ALPHA: source})
+    assert await refused(found, sign()) is Reason.token_invalid
+    source.newer = None
+    assert await refused(found, sign()) is Reason.keys_unavailable
+    await accepted(found, sign(Keyring.rsa_beta, kid="b"))
+
+
+async def test_only_a_good_form_of_a_known_issuer_with_an_unknown_key_asks_for_keys():
+    """Neither nonsense nor a wrong signature makes the source work."""
+    source = Changing(key_set(jwks(jwk(Keyring.rsa_alpha, kid="a")), frozenset({"RS256"})))
+    found = JwtResolver([issuer(ALPHA, {"RS256"}, required_typ="at+jwt")], {ALPHA: source})
+    typed = {"typ": "at+jwt"}
+    for token in (
+        "nonsense",
+        sign(iss=BETA, kid="x", header=typed),
+        sign(kid="x"),
+        sign(Keyring.rsa_beta, kid="a", header=typed),
+        sign(Keyring.rsa_beta, kid=None, header=typed),
+        sign(SECRET, "HS256", kid="x", header=typed),
+    ):
+        await refused(found, token)
+    assert source.asked == 0
+    await refused(found, sign(kid="x", header=typed))
+    assert source.asked == 1
 
 
 async def test_without_keys_nothing_passes_and_nobody_is_blamed():

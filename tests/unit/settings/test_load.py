@@ -89,12 +89,16 @@ def test_everything_wrong_in_every_file_is_told_at_once(ready):
     (ready.parent / "policy.yaml").write_text("mode: enforced\nunclassifed: drop\n")
     (ready.parent / "apps.yaml").write_text("apps:\n  - id: quiz\n    nmae: Quiz\n")
     found = problems(ready)
+
+    def line(begins: str) -> int:
+        return 1 + [text.startswith(begins) for text in ready.read_text().splitlines()].index(True)
+
     expected = [
-        r"audit-proxy\.yaml:14:3: unknown key 'prot'; did you mean 'port'\?",
-        r"audit-proxy\.yaml:28:20: upstream\.max_connections: must be a whole number",
-        r"audit-proxy\.yaml:33:12: platform\.openapi: .* is no file",
-        r"audit-proxy\.yaml:75:16: audit\.signing_key: .* \(mode 0644\); run: chmod 600 .*",
-        r"audit-proxy\.yaml:76:18: audit\.pseudonym_key: .* base64 text of 32 bytes; .*",
+        rf"audit-proxy\.yaml:{line('  prot:')}:3: unknown key 'prot'; did you mean 'port'\?",
+        rf"audit-proxy\.yaml:{line('  max_connections: many')}:20: upstream\.max_connections: must be a whole number",
+        rf"audit-proxy\.yaml:{line('  openapi:')}:12: platform\.openapi: .* is no file",
+        rf"audit-proxy\.yaml:{line('  signing_key:')}:16: audit\.signing_key: .* \(mode 0644\); run: chmod 600 .*",
+        rf"audit-proxy\.yaml:{line('  pseudonym_key:')}:18: audit\.pseudonym_key: .* base64 text of 32 bytes; .*",
         r"audit-proxy\.yaml:\d+:\d+: logging\.level: must be 'debug', 'info', 'warning' or 'error'",
         r"(.*: )?admin-tokens\.yaml.* does not exist.*",
         r"policy\.yaml:1:7: mode: must be 'enforce' or 'monitor'",
@@ -161,6 +165,7 @@ def test_what_is_still_to_be_filled_in_is_named(tmp_path):
         ('jwks_url: "https://', 'jwks_url: "http://', "unsafe_jwks_over_http: true"),
         ('jwks_url: "https://issuer', 'jwks_url: "https://me:pw@issuer', "no user name"),
         ("      # jwks_file:", "      jwks_file:", "exactly one of 'jwks_file', 'jwks_url' and 'hmac_secret'"),
+        ("jwks_max_age_s: 14400", "jwks_max_age_s: 300", "longer than 'jwks_refresh_s'"),
         ('audience: "api"', "audience: []", "at least one audience"),
         ('audience: "api"', "audience: ['']", "at least one audience"),
         ('audience: "api"', "audience: 5", "audience: must be text"),
