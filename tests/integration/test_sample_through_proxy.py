@@ -258,7 +258,6 @@ def subjects(fact):
     return []
 
 
-@pytest.mark.xfail(strict=True, reason="a selector is not judged through the values of a map yet")
 async def test_a_map_of_people_takes_fields(proxy):
     """``fields`` selects properties of the people in a map, as it does in a list."""
     status, _, body = await proxy.get(f"/people?ids={OPEN}&fields=name,city", proxy.token(HOLDER, SCOPES))

@@ -87,24 +87,28 @@ def _judge(place: Field, tree: Tree, selection: Selection) -> None:
 
 
 def _plans(place: Field) -> list[ObjectPlan]:
-    """The objects a selector's names may be properties of: through arrays and a list's envelope."""
+    """The objects a selector's names may be properties of: through arrays, a list's envelope, and a map's values."""
     found: list[ObjectPlan] = []
-    at: Field | None = place
-    while at is not None and at.item is not None and at.object is None:
-        at = at.item
-    if at is None:
-        return found
-    if at.variants is not None:
-        found.extend(at.variants[1].values())
-    if at.object is not None:
-        inner = [
-            at.object.fields[name]
-            for name in _ENVELOPES
-            if name in at.object.fields and at.object.fields[name].item is not None
-        ]
-        if inner and not at.object.opens:
-            for one in inner:
-                found.extend(_plans(one))
-        else:
-            found.append(at.object)
+    todo, seen = [place], {id(place)}  # a description may contain itself
+    while todo:
+        at: Field | None = todo.pop()
+        while at is not None and at.item is not None and at.object is None:
+            at = at.item
+        if at is None:
+            continue
+        for plan in ([*at.variants[1].values()] if at.variants is not None else []) + ([at.object] if at.object else []):
+            carried = _carried(plan)
+            if not carried:
+                found.append(plan)
+            todo += [one for one in carried if id(one) not in seen]
+            seen.update(map(id, carried))
     return found
+
+
+def _carried(plan: ObjectPlan) -> list[Field]:
+    """The places inside an object that hold what its list or map is of; none for an object that is itself selected from."""
+    if plan.additional is not None and (plan.subject_key or not plan.fields):
+        return [plan.additional]
+    if plan.opens:
+        return []
+    return [plan.fields[name] for name in _ENVELOPES if name in plan.fields and plan.fields[name].item is not None]

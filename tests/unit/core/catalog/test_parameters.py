@@ -130,6 +130,41 @@ def test_asking_by_a_personal_field_demands_its_scopes() -> None:
     assert (asked.scopes, asked.token_scopes) == (set(), {"email"})
 
 
+def _selecting(schema, selector, schemas):
+    found = build(answering(schema, schemas, parameters=PARAMETERS, **{"x-fields-parameter": "fields"})).operations[0]
+    target = parse_target(f"/x?fields={selector}")
+    assert isinstance(target, Target)
+    match = Matcher([found]).find("GET", target.segments)
+    assert isinstance(match, Match)
+    return judge_parameters(match, target, "", b"")
+
+
+@pytest.mark.parametrize("key", [{}, {"x-data-subject": "$key"}])
+def test_a_selector_goes_through_the_values_of_a_map(key) -> None:
+    """A map under ids, or under anything: names are those of its values, and demand their scopes."""
+    people = {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/P"}, **key}
+    asked = _selecting(people, "name,friends{email}", {"P": PERSON})
+    assert isinstance(asked, Asked)
+    assert asked.token_scopes == {"email"}
+    refused = _selecting(people, "password", {"P": PERSON})
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.field_not_described
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"type": "object", "additionalProperties": {"$ref": "#/components/schemas/Node"}},
+        {"type": "object", "properties": {"data": {"type": "array", "items": {"$ref": "#/components/schemas/Node"}}}},
+    ],
+)
+def test_a_map_or_a_list_of_itself_has_nothing_to_select(schema) -> None:
+    """A description that contains itself ends the search for names, and the request is refused."""
+    refused = _selecting({"$ref": "#/components/schemas/Node"}, "name", {"Node": schema})
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.field_not_described
+
+
 def test_required_and_patterned_parameters() -> None:
     """A missing required parameter, and one off its pattern, are refused."""
     assert isinstance(judge("", parameters=[_query("q", True, type="string")], **{"x-fields-parameter": None}), Refusal)
