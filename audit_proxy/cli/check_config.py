@@ -25,14 +25,14 @@ def check_config(config: ConfigFile = DEFAULT, json_output: AsJson = False) -> N
         raise typer.Exit(2) from None
     understood = _understood(checked.loaded)
     if json_output:
-        warnings = {"findings": list(checked.findings), "doubts": list(checked.doubts)}
+        warnings = {"findings": list(checked.catalog.findings), "doubts": list(checked.doubts)}
         typer.echo(as_json({"ok": True, "problems": []} | warnings | {"understood": understood}))
         return
     table = Table(show_header=False, box=None, pad_edge=False)
     for name, value in understood.items():
         table.add_row(name, Text(", ".join(map(str, value)) if isinstance(value, list) else str(value)))
     Console(highlight=False, markup=False, soft_wrap=True).print(table)
-    for finding in checked.findings:
+    for finding in checked.catalog.findings:
         typer.echo(f"catalog: {finding}", err=True)
     for doubt in checked.doubts:
         typer.echo(f"apps: {doubt}", err=True)

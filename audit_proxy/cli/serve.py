@@ -10,8 +10,10 @@ import structlog
 import typer
 import uvloop
 
+from audit_proxy.cli.configuration import tell_problems
 from audit_proxy.core.errors import LogUnusable, Unavailable
-from audit_proxy.settings.load import ConfigProblems, load
+from audit_proxy.settings.check import check
+from audit_proxy.settings.files import ConfigProblems
 from audit_proxy.wiring.logs import configure_logs
 from audit_proxy.wiring.serve import Running
 from audit_proxy.wiring.serve import serve as run
@@ -32,11 +34,11 @@ def serve(
     Operational logs go to standard error as JSON lines; the audit log goes where the configuration says.
     """
     try:
-        loaded = load(config)
-    except ConfigProblems as problems:
-        typer.echo(str(problems), err=True)
+        checked = check(config)
+    except ConfigProblems as error:
+        tell_problems(error.problems)
         raise typer.Exit(2) from None
-    configure_logs(loaded.settings.logging.level)
+    configure_logs(checked.loaded.settings.logging.level)
 
     def ready(running: Running) -> None:
         if ports_file is not None:
@@ -48,13 +50,13 @@ def serve(
     gc.set_threshold(50_000, 20, 100)
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            drained = runner.run(run(loaded, ready=ready))
+            drained = runner.run(run(checked, ready=ready))
     except (
         LogUnusable,
         Unavailable,
         OSError,
         ValueError,
-    ) as error:  # ValueError: catalog, secrets, keys; each says where
+    ) as error:  # ValueError: secrets, keys; each says where
         typer.echo(f"audit-proxy: cannot start: {error}", err=True)
         raise typer.Exit(2) from None
     sys.exit(0 if drained else 1)

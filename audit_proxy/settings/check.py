@@ -1,4 +1,4 @@
-"""What ``check-config`` judges beyond a start: the platform's documents together with policy and apps.
+"""The one judgement of a whole configuration, for ``serve`` and ``check-config`` alike: files, platform, and how they fit.
 
 A problem stops the start; a doubt is said and stops nothing, since a platform may have words of its own.
 """
@@ -26,10 +26,10 @@ _CLOSE = 0.8  # how alike two scopes must be to think of a slip of the pen
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """A configuration without problems. ``findings``: what compiling the catalog found; ``doubts``: likely slips."""
+    """A configuration without problems, and its platform compiled. ``doubts``: likely slips."""
 
     loaded: Loaded
-    findings: tuple[str, ...]
+    catalog: Catalog
     doubts: tuple[str, ...]
 
 
@@ -51,7 +51,7 @@ def check(path: Path) -> Checked:
             problems.append(Problem("catalog", 0, 0, str(error)))
     if problems or loaded is None or catalog is None:
         raise ConfigProblems(problems)
-    return Checked(loaded, catalog.findings, tuple(doubts(loaded.policy, loaded.apps, catalog)))
+    return Checked(loaded, catalog, tuple(doubts(loaded.policy, loaded.apps, catalog)))
 
 
 def doubts(policy: Policy, apps: Mapping[str, App], catalog: Catalog) -> Iterator[str]:

@@ -25,7 +25,7 @@ from audit_proxy.pipeline.admit import Admitter
 from audit_proxy.pipeline.record import Recorder
 from audit_proxy.pipeline.review import Reviewer
 from audit_proxy.settings import admin_tokens
-from audit_proxy.settings.catalog import load_catalog
+from audit_proxy.settings.check import Checked
 from audit_proxy.settings.load import Loaded
 from audit_proxy.settings.secrets import read_key, read_secret
 from audit_proxy.wiring.identity import open_tokens
@@ -44,34 +44,36 @@ class Running:
 
 
 async def serve(
-    loaded: Loaded, *, ready: Callable[[Running], None] | None = None, stop: asyncio.Event | None = None
+    checked: Checked, *, ready: Callable[[Running], None] | None = None, stop: asyncio.Event | None = None
 ) -> bool:
     """Serves until SIGTERM or SIGINT (or ``stop``), then drains; whether every request in flight ended.
 
     ``ready`` is called once both listeners take connections. Raises OSError, LogUnusable, ConsentUnavailable,
-    CatalogError at start.
+    ValueError (a secret or a key) at start.
     """
     stopping = stop or asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
     async with AsyncExitStack() as stack:
-        running, plane = await _start(loaded, stack)
+        running, plane = await _start(checked, stack)
         _log.info("serving", data_port=running.data_port, admin_port=running.admin_port, version=__version__)
         if ready is not None:
             ready(running)
         await stopping.wait()
         _log.info("draining", in_flight=plane.in_flight)
-        drained = await plane.stop(loaded.settings.data.drain_s)
+        drained = await plane.stop(checked.loaded.settings.data.drain_s)
         _log.info("stopped", drained=drained)
     return drained
 
 
-async def _start(loaded: Loaded, stack: AsyncExitStack) -> tuple[Running, DataPlane]:
+async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, DataPlane]:
+    loaded, catalog = checked.loaded, checked.catalog
     settings, policy = loaded.settings, loaded.policy
-    catalog = load_catalog(settings)
     for finding in catalog.findings:
         _log.warning("catalog", finding=finding)
+    for doubt in checked.doubts:
+        _log.warning("apps", doubt=doubt)
     clock = SystemClock()
     registry = CollectorRegistry()
     metrics = PrometheusMetrics(registry, __version__)

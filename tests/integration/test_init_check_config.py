@@ -173,7 +173,9 @@ def test_the_catalog_is_compiled_and_the_policy_held_against_it(made):
 
 
 def test_the_platform_s_problems_come_with_all_others(made):
-    """A wrong policy and a wrong secret hide nothing of what is wrong with the documents, and the reverse."""
+    """A wrong policy and a wrong secret hide nothing of what is wrong with the documents, and the reverse; ``serve``
+    refuses all that ``check-config`` does, in the same words.
+    """
     base, _ = made
     policy, key = base / "config/policy.yaml", base / "config/keys/pseudonym.key"
     before = policy.read_text()
@@ -184,10 +186,12 @@ def test_the_platform_s_problems_come_with_all_others(made):
         assert "did you mean 'getMe'?" in text
         assert "chmod 600" in text
         assert text.endswith("2 problems.\n")
+        assert run("serve", cwd=base, code=2).stderr == text
         (base / "openapi.yaml").write_text("openapi: 2.0.0\npaths: {}\n")
         text = run("check-config", cwd=base, code=2).stderr
         assert "openapi.yaml: openapi: must be 3.0.x or 3.1.x" in text
         assert "chmod 600" in text
+        assert run("serve", cwd=base, code=2).stderr == text
     finally:
         policy.write_text(before)
         key.chmod(0o600)

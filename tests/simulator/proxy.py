@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit_proxy.core.record import Record, decode
 from audit_proxy.settings.admin_tokens import create
-from audit_proxy.settings.load import load
+from audit_proxy.settings.check import check
 from audit_proxy.wiring.serve import Running, serve
 
 ISSUER = "https://issuer.example.org"
@@ -172,7 +172,7 @@ async def running_proxy(
     config = folder / "audit-proxy.yaml"
     private(config, yaml.safe_dump(document))
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(load(config), ready=ready.set_result, stop=stop))
+    task = asyncio.create_task(serve(check(config), ready=ready.set_result, stop=stop))
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         await task
