@@ -20,7 +20,9 @@ from audit_proxy.core import record as audit_record
 from audit_proxy.core.merkle import note, segments, tiles, tree
 
 PROBLEMS_SHOWN = 20
+_CLOCK_STEP_S = 5.0  # how far an append may lie before the one before it: clocks are nudged
 _MISSING_MAX = 1_000_000  # records a segment may lack before reading on makes no sense
+_EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NO_LEAF = bytes(tree.HASH_BYTES)
 
 
@@ -62,8 +64,8 @@ class _Verification:
         self._notes: list[str] = []
         self._explained: set[str] = set()  # segments that a gap record speaks of
         self._unexplained: list[tuple[str, int]] = []  # (segment, bytes behind its last record)
-        self._backwards: list[int] = []  # records whose time lies before the one before them
-        self._last_time: dt.datetime | None = None
+        self._backwards: list[tuple[int, float]] = []  # records appended before the one before them, and seconds
+        self._last_append: float | None = None  # seconds since the epoch
         self._count = 0
         self._stopped = False
         self._journal_root: bytes | None = None  # at the checkpoint's size
@@ -214,9 +216,11 @@ class _Verification:
         if not same:
             text = "the line is not in the exact form in which records are written"
             self._problem(Problem("record_malformed", text, line.index, line.place, line.record_id))
-        if self._last_time is not None and decoded.ts < self._last_time:
-            self._backwards.append(line.index)
-        self._last_time = decoded.ts
+        # requests begin in another order than they end; each record's append is what follows the one before
+        appended = (decoded.ts.replace(tzinfo=dt.UTC) - _EPOCH).total_seconds() + (decoded.duration_ms or 0.0) / 1000
+        if self._last_append is not None and appended < self._last_append - _CLOCK_STEP_S:
+            self._backwards.append((line.index, self._last_append - appended))
+        self._last_append = appended
         if decoded.kind == "gap" and decoded.detail is not None:
             earlier: Any = decoded.detail
             while isinstance(earlier, dict):
@@ -339,7 +343,8 @@ class _Verification:
                 self._problem(Problem("bytes_unexplained", text, place=path))
         if self._backwards:
             more = f", and {len(self._backwards) - 1} more" if len(self._backwards) > 1 else ""
-            self._notes.append(f"time goes backwards at record {self._backwards[0]}{more}: the clock was set back")
+            index, seconds = self._backwards[0]
+            self._notes.append(f"the clock was set back by {seconds:.6g} s before record {index}{more}")
 
 
 def _gap_size(detail: dict[str, object]) -> str:
