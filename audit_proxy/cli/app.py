@@ -1,22 +1,59 @@
-"""The command tree."""
+"""The command tree. A command's module is imported when the command is used."""
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from audit_proxy import __version__
-from audit_proxy.cli.apps import app_app
-from audit_proxy.cli.check_config import check_config
-from audit_proxy.cli.consent import consent_app
-from audit_proxy.cli.demo import demo
-from audit_proxy.cli.init import init
-from audit_proxy.cli.log import log_app
-from audit_proxy.cli.schema import schema
-from audit_proxy.cli.serve import serve
+from audit_proxy.cli.lazy import Lazy
+
+COMMANDS = (
+    Lazy(
+        "demo",
+        "2014 once more: a quiz walks its installers' friends, without the proxy and with it. Runs on loopback alone.",
+        "audit_proxy.cli.demo:demo",
+    ),
+    Lazy(
+        "serve",
+        "Serve: stand between apps and the platform's API, until SIGTERM (which drains what is in flight).",
+        "audit_proxy.cli.serve:serve",
+    ),
+    Lazy(
+        "init",
+        "Make keys, admin tokens and a commented configuration. What is not given stays to be filled in.",
+        "audit_proxy.cli.init:init",
+    ),
+    Lazy(
+        "check-config",
+        "Say everything that is wrong with a configuration, with file and line; exit code 2 if anything is.",
+        "audit_proxy.cli.check_config:check_config",
+    ),
+    Lazy("schema", "Print the JSON Schema of a configuration file.", "audit_proxy.cli.schema:schema"),
+    Lazy("app", "Registered apps (OAuth clients).", "audit_proxy.cli.apps:app_app"),
+    Lazy("consent", "People's grants and withdrawals, through the admin API.", "audit_proxy.cli.consent:consent_app"),
+    Lazy(
+        "log",
+        "The audit log: read it, verify that nothing was altered or removed, prove single records.",
+        "audit_proxy.cli.log:log_app",
+    ),
+)
+
+
+class _Commands(TyperGroup):
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        for one in COMMANDS:
+            self.add_command(one)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002  (typer's signature)
+        return list(self.commands)  # in the order of the table
+
 
 app = typer.Typer(
     name="audit-proxy",
     help="A data-access auditing proxy for social APIs: consent per person, a record of every disclosure.",
+    cls=_Commands,
     no_args_is_help=True,
     pretty_exceptions_show_locals=False,
 )
@@ -35,16 +72,6 @@ def _root(
     ] = False,
 ) -> None:
     pass
-
-
-app.command()(demo)
-app.command()(serve)
-app.command()(init)
-app.command()(check_config)
-app.command()(schema)
-app.add_typer(app_app)
-app.add_typer(consent_app)
-app.add_typer(log_app)
 
 
 def main() -> None:

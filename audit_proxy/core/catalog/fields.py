@@ -96,7 +96,9 @@ def _plans(place: Field) -> list[ObjectPlan]:
             at = at.item
         if at is None:
             continue
-        for plan in ([*at.variants[1].values()] if at.variants is not None else []) + ([at.object] if at.object else []):
+        for plan in ([*at.variants[1].values()] if at.variants is not None else []) + (
+            [at.object] if at.object else []
+        ):
             carried = _carried(plan)
             if not carried:
                 found.append(plan)
