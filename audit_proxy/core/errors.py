@@ -21,6 +21,8 @@ class Reason(StrEnum):
     request_not_inspectable = "request_not_inspectable"
     # identity
     token_missing = "token_missing"
+    token_repeated = "token_repeated"
+    token_misplaced = "token_misplaced"
     token_malformed = "token_malformed"
     token_invalid = "token_invalid"
     token_expired = "token_expired"

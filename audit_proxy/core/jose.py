@@ -4,7 +4,7 @@ Invariants:
 
 - A token is exactly three parts of canonical, unpadded base64url (RFC 7515 section 2, RFC 4648 section 3.5), with a
   header and claims that are JSON objects in UTF-8 without a member named twice: no two parsers can read it differently.
-- Nothing in a token's header leads to a key: ``jwk``, ``jku`` and ``x5u`` are refused, ``x5c`` is not read. No extension
+- Nothing in a token's header leads to a key: ``jwk``, ``jku``, ``x5u`` and ``x5c`` are refused. No extension
   is understood, so ``crit`` (and ``b64``, RFC 7797) is refused.
 - A key verifies only algorithms of its own family that the issuer's setting pins. Symmetric keys never come from a key
   set, and a key set's private keys are never used: whoever could read the set could sign with them.
@@ -32,7 +32,7 @@ HMAC_SECRET_MIN = 32  # bytes, RFC 7518 section 3.2 for HS256; the longer hashes
 _COMPACT = re.compile(r"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\Z")
 PRIVATE_KEY = "holds a private key; publish the public part only, and replace the key"
 
-_LEADING_ELSEWHERE = ("jwk", "jku", "x5u", "crit", "b64", "enc", "zip")
+_LEADING_ELSEWHERE = ("jwk", "jku", "x5u", "x5c", "crit", "b64", "enc", "zip")
 _PRIVATE = ("d", "p", "q", "dp", "dq", "qi", "oth", "k")
 _EC = {"P-256": ("ES256", 32), "P-384": ("ES384", 48), "P-521": ("ES512", 66)}
 _RSA = frozenset({"RS256", "RS384", "RS512", "PS256", "PS384", "PS512"})

@@ -8,12 +8,13 @@ Invariants:
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from audit_proxy.core.bearer import PARAMETER, bearer_token
 from audit_proxy.core.catalog.matcher import Match, Matcher
 from audit_proxy.core.catalog.model import Catalog, Operation
 from audit_proxy.core.catalog.parameters import Asked, judge_parameters
-from audit_proxy.core.catalog.target import Target, parse_target
+from audit_proxy.core.catalog.target import Target, parse_target, without_parameter
 from audit_proxy.core.consent import satisfies
 from audit_proxy.core.errors import Reason, Refusal
 from audit_proxy.core.exchange import Request
@@ -42,6 +43,7 @@ class Admission:
     available: frozenset[str] = NO_SCOPES
     requirements: tuple[frozenset[str], ...] = ()  # what every person's consent must contain, as an OR of ANDs
     missing: frozenset[str] = NO_SCOPES
+    moved_token: str | None = field(default=None, repr=False)  # came in the query, goes on in the Authorization header
     trace: str | None = None
 
     @property
@@ -53,12 +55,21 @@ class Admission:
 class Admitter:
     """Holds what admission needs; one instance serves all requests."""
 
-    def __init__(self, catalog: Catalog, policy: Policy, tokens: TokenResolver, apps: AppRegistry) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        policy: Policy,
+        tokens: TokenResolver,
+        apps: AppRegistry,
+        *,
+        unsafe_token_in_query: bool = False,
+    ) -> None:
         self._catalog = catalog
         self._matcher = Matcher(catalog.operations)
         self._policy = policy
         self._tokens = tokens
         self._apps = apps
+        self._unsafe_token_in_query = unsafe_token_in_query
         self._available: dict[tuple[frozenset[str], frozenset[str]], frozenset[str]] = {}
 
     async def admit(self, request: Request, id: str, now: float, read_body: BodyReader) -> Admission:  # noqa: A002
@@ -66,8 +77,11 @@ class Admitter:
         admission = Admission(
             id, now, request.method, self._policy.mode, trace=_trace(request.headers.get("traceparent"))
         )
+        target = parse_target(request.target)
+        if isinstance(target, Target):
+            admission.target = target
         refusal = await self._identify(request, admission)
-        described = self._describe(request, admission)
+        described = self._describe(request, admission) if isinstance(target, Target) else target
         admission.mode = self._policy.mode_for(admission.app, admission.operation.id if admission.operation else None)
         if isinstance(described, Refusal):
             admission.refusal = refusal or described
@@ -86,12 +100,15 @@ class Admitter:
         return admission
 
     async def _identify(self, request: Request, admission: Admission) -> Refusal | None:
-        header = request.headers.get("authorization")
-        if header is None:
-            return Refusal(Reason.token_missing, "the request carries no bearer token")
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer" or not token or " " in token:
-            return Refusal(Reason.token_malformed, "the Authorization header must be 'Bearer' and one token")
+        authorization, target = request.headers.get("authorization"), admission.target
+        query = target.query if target is not None else ()
+        token = bearer_token(authorization, query, unsafe_in_query=self._unsafe_token_in_query)
+        if isinstance(token, Refusal):
+            return token
+        if authorization is None:
+            assert target is not None  # the token stands in its query
+            admission.moved_token = token
+            admission.target = without_parameter(target, PARAMETER)
         found = await self._tokens.resolve(token, admission.now)
         if isinstance(found, Refusal):
             return found
@@ -107,11 +124,8 @@ class Admitter:
         return None
 
     def _describe(self, request: Request, admission: Admission) -> Match | Refusal:
-        target = parse_target(request.target)
-        if isinstance(target, Refusal):
-            return target
-        admission.target = target
-        match = self._matcher.find(request.method, target.segments)
+        assert admission.target is not None  # parsed
+        match = self._matcher.find(request.method, admission.target.segments)
         if isinstance(match, Match):
             admission.operation = match.operation
         return match

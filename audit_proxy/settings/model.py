@@ -195,6 +195,7 @@ def _this_machine(host: str) -> bool:
 class Identity(Model):
     issuers: list[Issuer] = Field(min_length=1)
     token_cache_entries: int = Field(default=100_000, gt=0)
+    unsafe_token_in_query: bool = False  # accepts ?access_token= (RFC 6750 section 2.3); it goes on in the header
     realm: str = Field(default="api", pattern=r"^[ !#-\[\]-~]{1,100}$")  # of the WWW-Authenticate challenge
 
     @field_validator("issuers")

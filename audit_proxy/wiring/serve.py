@@ -133,7 +133,13 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     stack.push_async_callback(upstream.stop)
     recorder = Recorder(log, pseudonyms, catalog, policy, node)
     stages = Stages(
-        Admitter(catalog, policy, tokens, FileApps(loaded.apps)),
+        Admitter(
+            catalog,
+            policy,
+            tokens,
+            FileApps(loaded.apps),
+            unsafe_token_in_query=settings.identity.unsafe_token_in_query,
+        ),
         Reviewer(catalog, policy, consent, settings.limits.response_depth),
         recorder,
         upstream,

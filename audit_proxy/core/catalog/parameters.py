@@ -4,6 +4,7 @@ Invariants:
 
 - A parameter that no operation describes is refused; so is one given twice that is not an array.
 - Asking by a personal field demands that field's scopes, of the token and of every match.
+- A token in a body is refused, also where the body is described as open: the platform could take it for the request's.
 - What is forwarded is rebuilt from the parse that was judged, never the bytes as they came.
 """
 
@@ -13,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from audit_proxy.core.bearer import IN_BODY, PARAMETER
 from audit_proxy.core.catalog.fields import parse_fields, select
 from audit_proxy.core.catalog.matcher import Match
 from audit_proxy.core.catalog.model import BodyPlan, Field, Operation, Parameter
@@ -162,6 +164,8 @@ def _json(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
         return Refusal(Reason.request_not_inspectable, "the request body is not valid JSON")
     if not isinstance(value, dict):
         return Refusal(Reason.request_not_inspectable, "the request body must be a JSON object")
+    if PARAMETER in value:
+        return IN_BODY
     for name, one in value.items():
         parameter = plan.parameters.get(name)
         if parameter is None:
@@ -189,6 +193,8 @@ def _form(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
         return Refusal(Reason.request_not_inspectable, "the form body is not percent-encoded")
     if isinstance(pairs, Refusal):
         return pairs
+    if any(name == PARAMETER for name, _ in pairs):
+        return IN_BODY
     seen: set[str] = set()
     for name, value in pairs:
         parameter = plan.parameters.get(name)

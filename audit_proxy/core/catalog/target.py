@@ -69,6 +69,13 @@ def parse_target(raw: str) -> Target | Refusal:
     return Target(segments, query, f"{normal}?{encode_query(query)}")
 
 
+def without_parameter(target: Target, name: str) -> Target:
+    """The target without any query parameter of that name."""
+    query = tuple(pair for pair in target.query if pair[0] != name)
+    path = target.text.partition("?")[0]
+    return Target(target.segments, query, f"{path}?{encode_query(query)}" if query else path)
+
+
 def encode_query(query: tuple[tuple[str, str], ...]) -> str:
     """Pairs as a query string: everything but unreserved and a few harmless characters percent-encoded."""
     return "&".join(f"{_encode(name)}={_encode(value)}" for name, value in query)

@@ -302,11 +302,14 @@ class Exchange:
         enforce = admission.mode is Mode.enforce
         judged = enforce and operation is not None and not operation.unjudged
         described = operation.header_names if judged and operation is not None else frozenset()
+        credential = wire.credential
+        if enforce and wire.forward_token and admission.moved_token is not None:
+            credential = f"Bearer {admission.moved_token}"
         headers = to_upstream(
             incoming.headers,
             judged=judged,
             described=described,
-            credential=wire.credential,
+            credential=credential,
             forward_token=wire.forward_token,
         )
         trusted = incoming.remote in wire.trusted

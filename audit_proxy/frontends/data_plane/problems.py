@@ -21,6 +21,8 @@ STATUS: dict[Reason, int] = {
     Reason.request_too_large: 413,
     Reason.request_not_inspectable: 415,
     Reason.token_missing: 401,
+    Reason.token_repeated: 400,
+    Reason.token_misplaced: 400,
     Reason.token_malformed: 401,
     Reason.token_invalid: 401,
     Reason.token_expired: 401,
@@ -97,6 +99,8 @@ def challenge(refusal: Refusal, realm: str) -> str | None:
     scope = f', scope="{scopes}"' if scopes else ""
     if reason is Reason.token_missing:
         return f'Bearer realm="{realm}"{scope}'
+    if reason in (Reason.token_repeated, Reason.token_misplaced):
+        return f'Bearer realm="{realm}", error="invalid_request"'
     if reason in _TOKEN_ERRORS:
         return f'Bearer realm="{realm}", error="invalid_token"'
     if reason is Reason.scope_missing:

@@ -50,6 +50,11 @@ def change(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new))
 
 
+def line(path: Path, begins: str) -> int:
+    """The number of the first line that begins so."""
+    return 1 + [text.startswith(begins) for text in path.read_text().splitlines()].index(True)
+
+
 def problems(path: Path) -> list[str]:
     """The problems' texts; paths of the test's own folder shortened."""
     with pytest.raises(ConfigProblems) as raised:
@@ -89,16 +94,12 @@ def test_everything_wrong_in_every_file_is_told_at_once(ready):
     (ready.parent / "policy.yaml").write_text("mode: enforced\nunclassifed: drop\n")
     (ready.parent / "apps.yaml").write_text("apps:\n  - id: quiz\n    nmae: Quiz\n")
     found = problems(ready)
-
-    def line(begins: str) -> int:
-        return 1 + [text.startswith(begins) for text in ready.read_text().splitlines()].index(True)
-
     expected = [
-        rf"audit-proxy\.yaml:{line('  prot:')}:3: unknown key 'prot'; did you mean 'port'\?",
-        rf"audit-proxy\.yaml:{line('  max_connections: many')}:20: upstream\.max_connections: must be a whole number",
-        rf"audit-proxy\.yaml:{line('  openapi:')}:12: platform\.openapi: .* is no file",
-        rf"audit-proxy\.yaml:{line('  signing_key:')}:16: audit\.signing_key: .* \(mode 0644\); run: chmod 600 .*",
-        rf"audit-proxy\.yaml:{line('  pseudonym_key:')}:18: audit\.pseudonym_key: .* base64 text of 32 bytes; .*",
+        rf"audit-proxy\.yaml:{line(ready, '  prot:')}:3: unknown key 'prot'; did you mean 'port'\?",
+        rf"audit-proxy\.yaml:{line(ready, '  max_connections: many')}:20: upstream\.max_connections: must be a whole number",
+        rf"audit-proxy\.yaml:{line(ready, '  openapi:')}:12: platform\.openapi: .* is no file",
+        rf"audit-proxy\.yaml:{line(ready, '  signing_key:')}:16: audit\.signing_key: .* \(mode 0644\); run: chmod 600 .*",
+        rf"audit-proxy\.yaml:{line(ready, '  pseudonym_key:')}:18: audit\.pseudonym_key: .* base64 text of 32 bytes; .*",
         r"audit-proxy\.yaml:\d+:\d+: logging\.level: must be 'debug', 'info', 'warning' or 'error'",
         r"(.*: )?admin-tokens\.yaml.* does not exist.*",
         r"policy\.yaml:1:7: mode: must be 'enforce' or 'monitor'",
@@ -129,7 +130,7 @@ def test_a_file_that_anybody_can_change_is_refused(ready, name):
 
 def test_a_path_with_a_nul_is_a_problem_not_a_fault(ready):
     change(ready, "policy: policy.yaml", 'policy: "a\\0b"')
-    assert problems(ready) == ["audit-proxy.yaml:38:9: a control character is written here; remove it"]
+    assert problems(ready) == [f"audit-proxy.yaml:{line(ready, 'policy:')}:9: a control character is written here; remove it"]
 
 
 def test_what_is_still_to_be_filled_in_is_named(tmp_path):
@@ -262,7 +263,7 @@ def test_a_key_file_is_parsed_at_check_time(ready):
 def test_an_unusable_key_file_is_told_with_the_reason(ready, document, what):
     use_jwks(ready, document())
     (problem,) = problems(ready)
-    assert problem.startswith("audit-proxy.yaml:50:")
+    assert problem.startswith(f"audit-proxy.yaml:{line(ready, '      jwks_file:')}:")
     assert what in problem
 
 

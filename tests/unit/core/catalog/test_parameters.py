@@ -238,3 +238,23 @@ def test_a_body_that_no_operation_describes_is_refused() -> None:
     refused = judge(body=b"{}")
     assert isinstance(refused, Refusal)
     assert refused.reason is Reason.parameter_not_described
+
+
+@pytest.mark.parametrize("described", [False, True])
+@pytest.mark.parametrize(
+    ("kind", "body"),
+    [
+        ("application/json", b'{"access_token":"x"}'),
+        ("application/json", b'{"text":"t","\\u0061ccess_token":null}'),
+        ("application/x-www-form-urlencoded", b"access_token=x"),
+        ("application/x-www-form-urlencoded", b"text=t&%61ccess_token="),
+    ],
+)
+def test_a_token_in_the_body_is_refused_even_where_it_is_described(kind, body, described) -> None:
+    """The platform could take it for the request's (RFC 6750 section 2.2), and answer for somebody else."""
+    schema = {"type": "object", "properties": {"text": {"type": "string"}}, "additionalProperties": True}
+    if described:
+        schema["properties"]["access_token"] = {"type": "string"}
+    refused = judge(body=body, content_type=kind, requestBody={"content": {kind: {"schema": schema}}})
+    assert isinstance(refused, Refusal)
+    assert refused.reason is Reason.token_misplaced

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_proxy.core.catalog.matcher import Match, Matcher
-from audit_proxy.core.catalog.target import Target, encode_query, parse_query, parse_target
+from audit_proxy.core.catalog.target import Target, encode_query, parse_query, parse_target, without_parameter
 from audit_proxy.core.errors import Reason, Refusal
 from tests.unit.core.catalog.documents import catalog
 
@@ -81,6 +81,18 @@ def test_the_normal_form_is_a_fixed_point(text) -> None:
 def test_an_encoded_query_parses_back(pairs) -> None:
     """Whatever the values hold."""
     assert parse_query(encode_query(tuple(pairs))) == tuple(pairs)
+
+
+def test_a_parameter_is_taken_out_of_a_target_with_all_its_values() -> None:
+    """However it is written; the others stay as they were, and what is left is in normal form."""
+    for raw, left in (
+        ("/me?access_token=x", "/me"),
+        ("/me?a=1&%61ccess_token=x&b=%2B&access_token", "/me?a=1&b=%2B"),
+        ("/m%65?access_tokens=1", "/me?access_tokens=1"),
+    ):
+        target = parse_target(raw)
+        assert isinstance(target, Target)
+        assert without_parameter(target, "access_token") == parse_target(left)
 
 
 @pytest.mark.skipif(not FIXTURES.exists(), reason="the shared path attacks are not beside this checkout")
