@@ -130,7 +130,9 @@ def test_a_file_that_anybody_can_change_is_refused(ready, name):
 
 def test_a_path_with_a_nul_is_a_problem_not_a_fault(ready):
     change(ready, "policy: policy.yaml", 'policy: "a\\0b"')
-    assert problems(ready) == [f"audit-proxy.yaml:{line(ready, 'policy:')}:9: a control character is written here; remove it"]
+    assert problems(ready) == [
+        f"audit-proxy.yaml:{line(ready, 'policy:')}:9: a control character is written here; remove it"
+    ]
 
 
 def test_what_is_still_to_be_filled_in_is_named(tmp_path):
