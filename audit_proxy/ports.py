@@ -5,11 +5,12 @@ Adapters translate their vendor's exceptions into ``core.errors`` at one visible
 
 from asyncio import Future
 from collections.abc import AsyncIterable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from audit_proxy.core.consent import Standing
 from audit_proxy.core.errors import Refusal
+from audit_proxy.core.exchange import Answer, Call
 from audit_proxy.core.identity import Identity
 from audit_proxy.core.jose import KeySet
 from audit_proxy.core.policy import App
@@ -37,24 +38,6 @@ class IssuerKeys(Protocol):
         that failed or took too long (``keys_unavailable``). Raises nothing of its own.
         """
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One HTTP request to a service of the operator's. ``url`` is ASCII, percent-encoded as it is sent."""
-
-    method: str
-    url: str = field(repr=False)
-    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
-    body: bytes | None = field(repr=False, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A whole HTTP answer of a service, whatever its status."""
-
-    status: int
-    body: bytes = field(repr=False)
 
 
 class HttpClient(Protocol):

@@ -14,7 +14,7 @@ import aiohttp
 from yarl import URL
 
 from audit_proxy.core.errors import CallFailed
-from audit_proxy.ports import Answer, Call
+from audit_proxy.core.exchange import Answer, Call
 
 
 class AiohttpClient:

@@ -15,8 +15,9 @@ import jwt
 import structlog
 
 from audit_proxy.core.errors import CallFailed
+from audit_proxy.core.exchange import Call
 from audit_proxy.core.jose import JWKS_MAX, KeySet, NotStrict, VerificationKey, parse_jwks
-from audit_proxy.ports import Call, HttpClient
+from audit_proxy.ports import HttpClient
 
 _FETCH_TIMEOUT_S = 10.0
 _RETRY_S = (0.5, 30.0)  # after a failed fetch: the first pause and, doubled each time, the longest

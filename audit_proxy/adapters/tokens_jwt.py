@@ -16,6 +16,7 @@ from typing import Any
 
 import jwt
 
+from audit_proxy.core.cache import Generations
 from audit_proxy.core.errors import Reason, Refusal
 from audit_proxy.core.identity import ClaimRules, Identity, judge_time, read_claims
 from audit_proxy.core.jose import TOKEN_MAX, CompactToken, KeySet, VerificationKey, parse_compact, same_typ
@@ -58,11 +59,7 @@ class JwtResolver:
         self._verifiers: dict[str, Any] = {name: jwt.get_algorithm_by_name(name) for name in sorted(pinned)}
         if "none" in self._verifiers:
             raise ValueError("unsigned tokens are never accepted")
-        # Two generations approximate least-recently-used at the price of one dict look-up: a hit in the old one moves
-        # up, a full young one becomes the old.
-        self._young: dict[bytes, _Entry] = {}
-        self._old: dict[bytes, _Entry] = {}
-        self._generation = max(1, cache_entries // 2)
+        self._verified: Generations[bytes, _Entry] = Generations(cache_entries)
 
     async def resolve(self, token: str, now: float) -> Identity | Refusal:
         """The port's method. A cached token costs one hash and one look-up."""
@@ -72,27 +69,18 @@ class JwtResolver:
             digest = sha256(token.encode()).digest()
         except UnicodeEncodeError:  # bytes that were no UTF-8 arrive as lone surrogates
             return Refusal(Reason.token_malformed, "the token is not ASCII")
-        entry = self._young.get(digest)
+        entry = self._verified.get(digest)
         if entry is None:
-            entry = self._old.pop(digest, None)
-            if entry is None:
-                return await self._verify(token, digest, now)
-            self._remember(digest, entry)
+            return await self._verify(token, digest, now)
         identity, since, until, keys, source = entry
         if since <= now < until and source.current is keys:
             return identity
-        self._young.pop(digest, None)
+        self._verified.discard(digest)
         return await self._verify(token, digest, now)
 
     def __len__(self) -> int:
         """How many verified tokens are remembered."""
-        return len(self._young) + len(self._old)
-
-    def _remember(self, digest: bytes, entry: _Entry) -> None:
-        if len(self._young) >= self._generation:
-            self._old = self._young
-            self._young = {}
-        self._young[digest] = entry
+        return len(self._verified)
 
     async def _verify(self, token: str, digest: bytes, now: float) -> Identity | Refusal:
         parsed = parse_compact(token)
@@ -128,7 +116,7 @@ class JwtResolver:
         if refusal is not None:
             return refusal
         until = identity.expires_at + config.leeway
-        self._remember(digest, (identity, not_before - config.leeway, until, keys, issuer.keys))
+        self._verified.put(digest, (identity, not_before - config.leeway, until, keys, issuer.keys))
         return identity
 
     def _signed(self, token: CompactToken, keys: Iterable[VerificationKey]) -> bool:

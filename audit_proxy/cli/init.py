@@ -6,9 +6,9 @@ from typing import Annotated, get_args
 import typer
 
 from audit_proxy.cli.configuration import AsJson, as_json
+from audit_proxy.settings.identity import Algorithm
 from audit_proxy.settings.initial import ADMIN_TOKENS, Answers, FilesExist, Made, make
 from audit_proxy.settings.load import FILL_IN
-from audit_proxy.settings.model import Algorithm
 
 
 def init(

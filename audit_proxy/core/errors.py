@@ -29,6 +29,7 @@ class Reason(StrEnum):
     token_not_yet_valid = "token_not_yet_valid"
     issuer_unknown = "issuer_unknown"
     keys_unavailable = "keys_unavailable"
+    introspection_unavailable = "introspection_unavailable"
     # operation
     operation_not_described = "operation_not_described"
     method_not_described = "method_not_described"

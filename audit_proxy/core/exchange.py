@@ -1,7 +1,7 @@
-"""One request and one response as values, free of any transport."""
+"""One request and one response as values, free of any transport: an app's, and ours to the operator's services."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,3 +24,21 @@ class Response:
     status: int
     headers: Mapping[str, str]
     body: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One HTTP request to a service of the operator's. ``url`` is ASCII, percent-encoded as it is sent."""
+
+    method: str
+    url: str = field(repr=False)
+    headers: Mapping[str, str] = field(repr=False, default_factory=dict)
+    body: bytes | None = field(repr=False, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A whole HTTP answer of a service, whatever its status."""
+
+    status: int
+    body: bytes = field(repr=False)

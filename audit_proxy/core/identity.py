@@ -48,6 +48,22 @@ def subject(namespace: str, canonical_id: object) -> str | None:
     return None
 
 
+def holder_subject(namespace: str, value: object) -> str | None:
+    """``namespace:id`` of a token's holder, None where the value is no id: a text of printable characters or an integer."""
+    if isinstance(value, int) and not -_HOLDER_INT <= value < 2 * _HOLDER_INT:
+        return None
+    if isinstance(value, str) and not value.isprintable():  # control characters, lone surrogates
+        return None
+    return subject(namespace, value)
+
+
+def valid_app(value: object) -> str | None:
+    """A client id from a text or an integer, None where the value is none (RFC 6749 appendix A.1)."""
+    if value.__class__ is int:
+        value = str(value)
+    return value if isinstance(value, str) and _APP_ID.match(value) is not None else None
+
+
 def parse_scopes(claim: object) -> frozenset[str] | None:
     """A ``scope`` string (RFC 8693 section 4.2: separated by single spaces) or an array of scope tokens; None when malformed."""
     if isinstance(claim, str):
@@ -88,7 +104,7 @@ class Verified:
 
 _APP_ID = re.compile(r"[\x20-\x7E]{1,256}\Z")  # RFC 6749 appendix A.1, VSCHAR, bounded
 _HOLDER_INT = 2**63
-_TIME_MAX = 253_402_300_800.0  # the year 10000: what lies past it is a mistake of units
+TIME_MAX = 253_402_300_800.0  # the year 10000: what lies past it is a mistake of units
 _ABSENT = object()
 
 
@@ -163,7 +179,7 @@ def _audience(claim: object) -> frozenset[str] | None:
 def _time(claims: Mapping[str, Any], name: str) -> float | None:
     """A NumericDate; 0.0 where the claim is absent, None where it is no time."""
     value = claims.get(name, 0.0)
-    if value.__class__ not in (int, float) or not 0 <= value < _TIME_MAX:
+    if value.__class__ not in (int, float) or not 0 <= value < TIME_MAX:
         return None
     return float(value)
 
@@ -172,7 +188,7 @@ def _app(claims: Mapping[str, Any], rules: ClaimRules) -> str | None:
     for name in rules.app_claims:
         value = claim_at(claims, name)
         if value is not _ABSENT:
-            return value if isinstance(value, str) and _APP_ID.match(value) else None
+            return valid_app(value) if isinstance(value, str) else None
     return None
 
 
@@ -199,11 +215,7 @@ def _holder(claims: Mapping[str, Any], rules: ClaimRules, app: str) -> str | Non
     # RFC 9068 section 2.2: without a resource owner, sub is the client; an id may be a number here and a text there
     if str(value) == app or str(claims.get("sub")) == app:
         return ""
-    if value.__class__ is int and not -_HOLDER_INT <= value < 2 * _HOLDER_INT:
-        return None
-    if isinstance(value, str) and not value.isprintable():  # control characters, lone surrogates
-        return None
-    return subject(rules.holder_namespace, value)
+    return holder_subject(rules.holder_namespace, value)
 
 
 def _marks(mark: object) -> bool:

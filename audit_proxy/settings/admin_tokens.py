@@ -18,8 +18,8 @@ import yaml
 from pydantic import Field
 
 from audit_proxy.settings.files import ConfigProblems, Problem, parse_yaml
-from audit_proxy.settings.model import Model
 from audit_proxy.settings.secrets import SecretError, read_private
+from audit_proxy.settings.shapes import Model
 from audit_proxy.settings.validate import validated
 
 Role = Literal["consent", "reader", "admin"]

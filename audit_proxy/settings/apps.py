@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 from audit_proxy.core.identity import parse_scopes
 from audit_proxy.core.policy import App, AppStatus, Mode
 from audit_proxy.settings.files import ConfigProblems, Document
-from audit_proxy.settings.model import Model
+from audit_proxy.settings.shapes import Model
 from audit_proxy.settings.validate import validated
 
 OTHER = "other"  # the metrics label of every app that is not registered

@@ -21,9 +21,10 @@ from audit_proxy.core.policy import App, Policy
 from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.apps import parse_apps
 from audit_proxy.settings.files import ConfigProblems, Document, Loc, Problem, read_yaml
-from audit_proxy.settings.model import Secret, Settings
+from audit_proxy.settings.model import Settings
 from audit_proxy.settings.policy import HASH_LENGTH, parse_policy
 from audit_proxy.settings.secrets import check_secret, read_secret
+from audit_proxy.settings.shapes import Secret
 from audit_proxy.settings.validate import validated
 
 __all__ = ["FILL_IN", "ConfigProblems", "Loaded", "Problem", "load", "load_settings_only"]
@@ -157,6 +158,9 @@ def _files_named(document: Document) -> Iterator[Problem]:
         pinned = frozenset(name for name in names if isinstance(name, str)) if isinstance(names, list) else frozenset()
         yield from _secret_at(document, base, (*place, "hmac_secret"), shared_for=pinned)
         yield from _jwks_at(document, base, (*place, "jwks_file"), pinned)
+    platforms = _at(document.value, ("identity", "introspection"))
+    for number in range(len(platforms) if isinstance(platforms, list) else 0):
+        yield from _secret_at(document, base, ("identity", "introspection", number, "client_secret"))
     for name in ("openapi", "overlay"):
         loc = ("platform", name)
         named = _at(document.value, loc)

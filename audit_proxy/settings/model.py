@@ -5,34 +5,12 @@ Relative paths are relative to the file they stand in.
 
 import ipaddress
 from pathlib import Path
-from typing import Annotated, Literal, Self
-from urllib.parse import SplitResult, urlsplit
+from typing import Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from audit_proxy.core.identity import valid_namespace
-
-
-class Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
-
-
-class Secret(Model):
-    """Where a secret is read from: a file (mode 0600 or stricter), or a command's standard output. Never inline."""
-
-    file: Path | None = None
-    command: list[str] | None = None
-
-    @model_validator(mode="after")
-    def _one(self) -> Self:
-        if (self.file is None) == (self.command is None):
-            raise ValueError("give exactly one of 'file' and 'command'")
-        return self
-
-
-Port = Annotated[int, Field(ge=0, le=65535)]
-Seconds = Annotated[float, Field(gt=0, le=86_400)]
-Bytes = Annotated[int, Field(gt=0)]
+from audit_proxy.settings.identity import Identity
+from audit_proxy.settings.shapes import Bytes, Model, Namespace, Port, Seconds, Secret, http_url
 
 
 class Listener(Model):
@@ -40,23 +18,10 @@ class Listener(Model):
     port: Port = 8080
 
 
-def _url(value: str) -> SplitResult:
-    """An http(s) URL without a user name. Raises ValueError."""
-    parts = urlsplit(value)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError("must begin with https:// (or http://) and name a host")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("must hold no user name or password")
-    if not value.isascii() or not value.isprintable() or " " in value:
-        raise ValueError("must be ASCII without spaces")
-    _ = parts.port  # raises ValueError where it is no number from 0 to 65535
-    return parts
-
-
 class Data(Listener):
     """The data plane's listener."""
 
-    trusted_proxies: list[str] = []  # networks (CIDR) whose Forwarded and X-Forwarded-* are believed
+    trusted_proxies: list[str] = Field(default=[])  # networks (CIDR) whose Forwarded and X-Forwarded-* are believed
     max_connections: int = Field(default=10_000, gt=0)
     keepalive_s: Seconds = 75.0
     drain_s: Seconds = 30.0
@@ -87,7 +52,7 @@ class Upstream(Model):
     @field_validator("url")
     @classmethod
     def _origin(cls, value: str) -> str:
-        parts = _url(value)
+        parts = http_url(value)
         if parts.path not in ("", "/") or "?" in value or "#" in value:
             raise ValueError("must be http://host[:port] or https://host[:port], without a path")
         return value.rstrip("/")
@@ -104,106 +69,7 @@ class Platform(Model):
 
     openapi: Path
     overlay: Path | None = None
-    subject_namespace: str = "person"  # namespace of the ids in responses
-
-    @field_validator("subject_namespace")
-    @classmethod
-    def _namespace(cls, value: str) -> str:
-        if not valid_namespace(value):
-            raise ValueError(
-                "lower-case letters, digits, '_', '.', '-', beginning with a letter; at most 63 characters"
-            )
-        return value
-
-
-Algorithm = Literal[
-    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "HS256", "HS384", "HS512"
-]
-
-
-class Issuer(Model):
-    """One issuer of tokens; algorithms are pinned."""
-
-    issuer: str  # the exact ``iss``
-    audience: str | list[str]
-    algorithms: list[Algorithm] = Field(min_length=1)
-    jwks_file: Path | None = None
-    jwks_url: str | None = None  # https, or http on this very machine
-    unsafe_jwks_over_http: bool = False  # whoever can change the answer on its way can sign tokens
-    jwks_refresh_s: Seconds = 300.0
-    jwks_max_age_s: Seconds = 14_400.0  # in an outage: how long the last good set serves; then 503 keys_unavailable
-    jwks_refetch_interval_s: Seconds = 10.0  # tokens that name an unknown key cause at most one fetch in this time
-    hmac_secret: Secret | None = None
-    leeway_s: float = Field(default=0.0, ge=0, le=300)
-    require_typ: str | None = None  # e.g. "at+jwt" (RFC 9068)
-    app_claim: list[str] = Field(
-        default=["client_id", "azp"], min_length=1
-    )  # the first present; a claim name, as it is, before dots are a path
-    holder_claim: str = "sub"
-    holder_namespace: str = "person"
-    app_only_claim: str | None = None  # a claim whose presence marks an app-only token (false and null: absent)
-    app_only_value: str | None = None  # if set, only this value of that claim does, e.g. "client-credentials"
-    scope_claim: list[str] = Field(default=["scope", "scp"], min_length=1)  # several present must agree
-
-    @field_validator("holder_namespace")
-    @classmethod
-    def _namespace(cls, value: str) -> str:
-        if not valid_namespace(value):
-            raise ValueError(
-                "lower-case letters, digits, '_', '.', '-', beginning with a letter; at most 63 characters"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _keys(self) -> Self:
-        if [self.jwks_file, self.jwks_url, self.hmac_secret].count(None) != 2:
-            raise ValueError("give exactly one of 'jwks_file', 'jwks_url' and 'hmac_secret'")
-        if any(a.startswith("HS") != (self.hmac_secret is not None) for a in self.algorithms):
-            raise ValueError("HS* algorithms go with 'hmac_secret', and only with it")
-        if self.app_only_value is not None and self.app_only_claim is None:
-            raise ValueError("'app_only_value' goes with 'app_only_claim'")
-        return self
-
-    @model_validator(mode="after")
-    def _fetched_safely(self) -> Self:
-        if self.jwks_url is None:
-            return self
-        parts = _url(self.jwks_url)
-        if parts.scheme == "http" and not self.unsafe_jwks_over_http and not _this_machine(parts.hostname or ""):
-            raise ValueError("'jwks_url' must begin with https://, or set 'unsafe_jwks_over_http: true'")
-        if self.jwks_max_age_s <= self.jwks_refresh_s:
-            raise ValueError("'jwks_max_age_s' must be longer than 'jwks_refresh_s', or keys end between two fetches")
-        return self
-
-    @field_validator("audience")
-    @classmethod
-    def _named(cls, value: str | list[str]) -> str | list[str]:
-        if not value or (isinstance(value, list) and "" in value):
-            raise ValueError("name at least one audience")
-        return value
-
-
-def _this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class Identity(Model):
-    issuers: list[Issuer] = Field(min_length=1)
-    token_cache_entries: int = Field(default=100_000, gt=0)
-    unsafe_token_in_query: bool = False  # accepts ?access_token= (RFC 6750 section 2.3); it goes on in the header
-    realm: str = Field(default="api", pattern=r"^[ !#-\[\]-~]{1,100}$")  # of the WWW-Authenticate challenge
-
-    @field_validator("issuers")
-    @classmethod
-    def _once(cls, value: list[Issuer]) -> list[Issuer]:
-        if len({one.issuer for one in value}) != len(value):
-            raise ValueError("each issuer stands here once; its tokens have one set of rules")
-        return value
+    subject_namespace: Namespace = "person"  # namespace of the ids in responses
 
 
 class ConsentSettings(Model):
@@ -266,6 +132,6 @@ class Settings(Model):
     def _together(self) -> Self:
         if self.data.port and (self.data.host, self.data.port) == (self.admin.host, self.admin.port):
             raise ValueError("'data' and 'admin' cannot listen at the same address; change one port")
-        if all(one.holder_namespace != self.platform.subject_namespace for one in self.identity.issuers):
+        if self.platform.subject_namespace not in self.identity.holder_namespaces:
             raise ValueError("no issuer's 'holder_namespace' is 'platform.subject_namespace': nobody would be a holder")
         return self

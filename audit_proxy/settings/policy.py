@@ -9,7 +9,7 @@ from pydantic import Field
 from audit_proxy.core.policy import App, Mode, OperationRule, Policy, RefusedThirdParty, Unclassified
 from audit_proxy.settings.apps import OTHER, Purpose, Scope, Tier
 from audit_proxy.settings.files import Document, Problem
-from audit_proxy.settings.model import Bytes, Model
+from audit_proxy.settings.shapes import Bytes, Model
 from audit_proxy.settings.validate import validated
 
 HASH_LENGTH = 16  # hexadecimal digits of SHA-256 that name a policy in every record

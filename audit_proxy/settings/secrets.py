@@ -14,7 +14,7 @@ import stat
 import subprocess
 from pathlib import Path
 
-from audit_proxy.settings.model import Secret
+from audit_proxy.settings.shapes import Secret
 
 SECRET_MAX = 64 * 1024  # bytes
 COMMAND_TIMEOUT_S = 20.0

@@ -4,11 +4,14 @@ from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 
 from audit_proxy.adapters.keys_jwks import FixedKeys, JwksUrl, key_set
+from audit_proxy.adapters.tokens_by_form import ResolverByForm
+from audit_proxy.adapters.tokens_introspection import IntrospectionConfig, IntrospectionResolver
 from audit_proxy.adapters.tokens_jwt import IssuerConfig, JwtResolver
 from audit_proxy.core.identity import ClaimRules
+from audit_proxy.core.introspection import BASIC, SECRET, Asking, Rules, basic_credentials, parse_pointer
 from audit_proxy.core.jose import hmac_keys
 from audit_proxy.ports import HttpClient, IssuerKeys, TokenResolver
-from audit_proxy.settings.model import Identity, Issuer
+from audit_proxy.settings.identity import Identity, Introspection, Issuer, TokenRequest
 from audit_proxy.settings.secrets import read_secret
 
 Gauge = Callable[[str, str, Callable[[], float | None]], None]  # name, help, what reads it
@@ -24,7 +27,14 @@ async def open_tokens(settings: Identity, client: HttpClient, stack: AsyncExitSt
     fetched = [one for one in keys.values() if isinstance(one, JwksUrl)]
     if fetched:
         gauge("issuer_keys_age_seconds", "Age of the oldest issuer's key set.", lambda: _oldest(fetched))
-    return JwtResolver(issuers, keys, cache_entries=settings.token_cache_entries)
+    signed = JwtResolver(issuers, keys, cache_entries=settings.token_cache_entries) if issuers else None
+    if signed is not None and not settings.introspection:
+        return signed
+    opaque: dict[str, TokenResolver] = {}
+    for platform in settings.introspection:
+        opaque[platform.token_prefix] = resolver = IntrospectionResolver(_introspection(platform), client)
+        stack.push_async_callback(resolver.close)
+    return ResolverByForm({one: resolver for one, resolver in opaque.items() if one}, signed, opaque.get(""))
 
 
 def _config(one: Issuer) -> IssuerConfig:
@@ -40,6 +50,36 @@ def _config(one: Issuer) -> IssuerConfig:
         scope_claims=tuple(one.scope_claim),
     )
     return IssuerConfig(claims, frozenset(one.algorithms), one.leeway_s, one.require_typ)
+
+
+def _introspection(one: Introspection) -> IntrospectionConfig:
+    secret = read_secret(one.client_secret).decode("utf-8") if one.client_secret is not None else ""
+    audiences = one.audience if isinstance(one.audience, list) else [one.audience] if one.audience is not None else []
+    return IntrospectionConfig(
+        Rules(one.issuer, one.holder_namespace, frozenset(audiences)),
+        tuple(map(_asking, one.requests)),
+        {SECRET: secret, BASIC: basic_credentials(one.client_id or "", secret)},
+        cache_s=one.cache_s,
+        negative_cache_s=one.negative_cache_s,
+        cache_entries=one.cache_entries,
+        timeout_s=one.timeout_s,
+        leeway_s=one.leeway_s,
+    )
+
+
+def _asking(one: TokenRequest) -> Asking:
+    pointers = one.answer.model_dump(exclude_none=True)
+    return Asking(
+        one.method,
+        one.url,
+        one.headers,
+        one.query,
+        one.body_form,
+        one.json_body,
+        {name: parse_pointer(text) for name, text in pointers.items()},
+        frozenset(one.inactive_status),
+        frozenset(one.silent_status),
+    )
 
 
 async def _keys(one: Issuer, client: HttpClient, stack: AsyncExitStack) -> IssuerKeys:

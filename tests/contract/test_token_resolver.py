@@ -1,4 +1,4 @@
-"""What every token resolver must hold (port ``TokenResolver``), run on the JWT adapter and attacked there.
+"""Signed JWTs as tokens (port ``TokenResolver``), attacked in every way; what all resolvers hold: test_token_resolvers.py.
 
 Time is passed in, keys are made here, and tokens are made by PyJWT or, where it would refuse, by hand.
 """

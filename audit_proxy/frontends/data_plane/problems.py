@@ -29,6 +29,7 @@ STATUS: dict[Reason, int] = {
     Reason.token_not_yet_valid: 401,
     Reason.issuer_unknown: 401,
     Reason.keys_unavailable: 503,
+    Reason.introspection_unavailable: 503,
     Reason.operation_not_described: 404,
     Reason.method_not_described: 405,
     Reason.parameter_not_described: 400,

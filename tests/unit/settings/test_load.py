@@ -441,6 +441,83 @@ def _names(schema: dict) -> set[str]:
     return names
 
 
+def uncommented(text: str, begins: str) -> str:
+    """The commented block of the shipped configuration that begins so, with its comment marks taken away."""
+    lines = text.splitlines(keepends=True)
+    first = next(number for number, one in enumerate(lines) if one.strip() == f"# {begins}")
+    last = next(number for number in range(first, len(lines)) if not lines[number].startswith("  #"))
+    return (
+        "".join(lines[:first])
+        + "".join(one.replace("  # ", "  ", 1) for one in lines[first:last])
+        + "".join(lines[last:])
+    )
+
+
+@pytest.fixture
+def with_introspection(ready) -> Path:
+    """The configuration with its example of introspection put in force."""
+    ready.write_text(uncommented(ready.read_text(), "introspection:"))
+    for name in ("introspection", "graph"):
+        (ready.parent / f"keys/{name}.secret").write_text("S3CRET")
+        (ready.parent / f"keys/{name}.secret").chmod(0o600)
+    return ready
+
+
+def test_the_shipped_example_of_introspection_is_one(with_introspection):
+    """RFC 7662 needs an address and credentials; all else is as it says."""
+    standard, own = load(with_introspection).settings.identity.introspection
+    (request,) = standard.requests
+    assert request.method == "POST"
+    assert request.headers == {"Authorization": "Basic {basic}"}
+    assert request.body_form == {"token": "{token}", "token_type_hint": "access_token"}
+    assert request.answer.app == "/client_id"
+    assert standard.cache_s == 30
+    (request,) = own.requests
+    assert (request.method, request.body_form, request.answer.app) == ("GET", None, "/data/app_id")
+    assert request.answer.issuer is None
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("token_prefix: EAA", 'token_prefix: ""', "the same 'token_prefix'"),
+        ('token_prefix: "" ', "token_prefix: EA ", "begins another's"),
+        ("https://auth.example/introspect", "http://auth.example/introspect", "unsafe_over_http: true"),
+        ("https://auth.example/introspect", "https://auth.example/{token}", "no places"),
+        ("https://auth.example/introspect", "https://me:pw@auth.example/", "no user name"),
+        ('input_token: "{token}"', 'input_token: "x"', "{token} stands nowhere"),
+        ('input_token: "{token}"', 'input_token: "{token}{toke}"', "no place is called {toke}"),
+        ("headers: {} ", 'headers: { "X: Y": a } ', "a name that is none"),
+        ("headers: {} ", "headers: { Host: a } ", "not yours to set"),
+        ("headers: {} ", "form: { a: b } ", "a GET has no body"),
+        ("app: /data/app_id", "app: data/app_id", "begins with '/'"),
+        ("  app: /data/app_id", "  # app:", "names the app"),
+        ("inactive_status: [400, 401]", "inactive_status: [4000]", "less than or equal to 599"),
+        ("client_id: audit-proxy", "# client_id:", "give 'client_id'"),
+        ("client_secret: { file: keys/introspection.secret }", "# client_secret:", "give 'client_secret'"),
+        ("keys/graph.secret", "keys/no.secret", "does not exist"),
+        ("# audience: api ", "audience: [] ", "at least one audience"),
+        ("cache_s: 30 ", "cache_s: 0 ", "greater than 0"),
+    ],
+)  # fmt: skip
+def test_introspection_that_cannot_work_is_told(with_introspection, old, new, what):
+    change(with_introspection, old, new)
+    found = problems(with_introspection)
+    assert any(what in one for one in found), found
+    assert not any("S3CRET" in one for one in found)
+
+
+def test_opaque_tokens_alone_suffice(with_introspection):
+    """Nobody at all does not."""
+    text = with_introspection.read_text()
+    first, rest = text.index("  issuers:\n"), text.index("  introspection:\n")
+    with_introspection.write_text(text[:first] + text[rest:])
+    assert load(with_introspection).settings.identity.issuers == []
+    end = text.index("# --- Consent of")
+    with_introspection.write_text(text[:first] + "  issuers: []\n\n" + text[end:])
+    assert any("nobody could speak" in one for one in problems(with_introspection))
+
+
 @pytest.mark.parametrize("name", list(FILES))
 def test_shipped_schemas_are_those_of_the_models_and_fit_the_shipped_files(name):
     """Made with: audit-proxy schema NAME > config/schema/NAME.json"""

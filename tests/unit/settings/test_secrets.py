@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
-from audit_proxy.settings.model import Secret
 from audit_proxy.settings.secrets import SECRET_MAX, SecretError, check_secret, read_key, read_private, read_secret
+from audit_proxy.settings.shapes import Secret
 
 KEY = bytes(range(32))
 MARK = "M4RKED-SECRET"
