@@ -1,11 +1,15 @@
-"""One request and one response as values, free of any transport: an app's, and ours to the operator's services."""
+"""One request and one response as values, free of any transport: an app's, and ours to the operator's services.
+
+Values that are made for every request are msgspec Structs: frozen dataclasses whose constructor costs a tenth.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Request:
+
+class Request(msgspec.Struct, frozen=True):
     """What an app asked. ``target`` is the request target as sent (origin form, raw); ``headers`` by lower-case name.
 
     ``body`` is None while it streams (operations marked ``none``) and b"" where there is none.
@@ -17,8 +21,7 @@ class Request:
     body: bytes | None = b""
 
 
-@dataclass(frozen=True, slots=True)
-class Response:
+class Response(msgspec.Struct, frozen=True):
     """What the platform answered. ``headers`` by lower-case name; ``body`` with its content coding removed."""
 
     status: int

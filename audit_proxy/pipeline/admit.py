@@ -8,7 +8,8 @@ Invariants:
 """
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from audit_proxy.core.bearer import PARAMETER, bearer_token
 from audit_proxy.core.catalog.matcher import Match, Matcher
@@ -26,8 +27,7 @@ BodyReader = Callable[[], Awaitable["bytes | Refusal"]]
 NO_SCOPES: frozenset[str] = frozenset()
 
 
-@dataclass(slots=True)
-class Admission:
+class Admission(msgspec.Struct, eq=False):
     """What is known of a request before the platform is asked. ``available``: approved scopes that the token carries."""
 
     id: str
@@ -43,8 +43,11 @@ class Admission:
     available: frozenset[str] = NO_SCOPES
     requirements: tuple[frozenset[str], ...] = ()  # what every person's consent must contain, as an OR of ANDs
     missing: frozenset[str] = NO_SCOPES
-    moved_token: str | None = field(default=None, repr=False)  # came in the query, goes on in the Authorization header
+    moved_token: str | None = None  # came in the query, goes on in the Authorization header
     trace: str | None = None
+
+    def __repr__(self) -> str:  # the token stays out of tracebacks
+        return f"Admission({self.id})"
 
     @property
     def label(self) -> str:

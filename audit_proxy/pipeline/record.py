@@ -7,7 +7,7 @@ Invariants:
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from audit_proxy.core.catalog.model import Catalog
 from audit_proxy.core.errors import Consent
@@ -15,12 +15,13 @@ from audit_proxy.core.inspection import RawId
 from audit_proxy.core.policy import Mode, Policy
 from audit_proxy.core.record import RECORD_VERSION, Group, Kind, Record, Scopes, Would, encode, timestamp, uuid7
 from audit_proxy.core.redaction import Group as People
-from audit_proxy.pipeline.admit import Admission
+from audit_proxy.pipeline.admit import NO_SCOPES, Admission
 from audit_proxy.pipeline.review import Outcome
 from audit_proxy.ports import AuditLog, Pseudonymizer
 
 _ENTROPY = 10
 _POOL = 409 * _ENTROPY
+_SCOPE_LISTS_MAX = 1024
 
 
 class Recorder:
@@ -35,6 +36,7 @@ class Recorder:
         self._node = node
         self._pool = b""
         self._at = 0
+        self._scope_lists: dict[tuple[tuple[frozenset[str], ...], frozenset[str], frozenset[str]], Scopes] = {}
 
     def new_id(self, now: float) -> str:
         """A fresh record id (UUIDv7)."""
@@ -59,18 +61,22 @@ class Recorder:
         monitor = admission.mode is Mode.monitor
         holder = identity.holder if identity is not None else None
         names = self._names(outcome, asked.people if asked is not None else ())
-        holder_name = self._pseudonyms.pseudonyms([holder])[0] if holder is not None else None
-        disclosed = self._groups(outcome.disclosed, holder, holder_name, names)
-        withheld = self._groups(outcome.withheld, holder, holder_name, names)
-        reason = whole.reason.value if whole is not None else None
+        holder_name = self._pseudonyms.pseudonyms((holder,))[0] if holder is not None else None
+        mine = self._raw_ids_of(holder) if holder is not None else ()
+        disclosed = _groups(outcome.disclosed, mine, holder_name, names)
+        withheld = _groups(outcome.withheld, mine, holder_name, names)
+        reason = whole.reason if whole is not None else None
         would = None
         if monitor:
             would = Would(decision=decision, reason=reason, withheld=withheld)  # type: ignore[arg-type]  # one of its literals
             disclosed, withheld, decision, reason = (*disclosed, *withheld), (), "allow", None
         kind: Kind = "denial" if refused is not None and not monitor else "access"
-        asked_names = (
-            tuple(names[one] for one in dict.fromkeys(asked.people)) if asked is not None and asked.people else ()
-        )
+        asked_names: tuple[str, ...] = ()
+        found_names: tuple[str, ...] = ()
+        if asked is not None and asked.people:
+            people = dict.fromkeys(asked.people)
+            asked_names = tuple(names[one] for one in people)
+            found_names = tuple(names[one] for one in people if _found(one, outcome))
         return Record(
             v=RECORD_VERSION,
             id=admission.id,
@@ -92,9 +98,7 @@ class Recorder:
             uninspected=outcome.uninspected or (operation is not None and operation.unjudged),
             counts=_counts(outcome),
             asked=asked_names,
-            found=tuple(names[one] for one in dict.fromkeys(asked.people) if _found(one, outcome))
-            if asked_names and asked
-            else (),
+            found=found_names,
             status=outcome.status,
             bytes=size,
             duration_ms=round(elapsed * 1000, 3),
@@ -103,48 +107,57 @@ class Recorder:
             trace=admission.trace,
         )
 
-    def _names(self, outcome: Outcome, asked: Iterable[str]) -> dict[RawId, str]:
+    def _names(self, outcome: Outcome, asked: Sequence[str]) -> dict[RawId, str]:
         """Raw ids to pseudonyms, asked for in one call."""
-        raw = dict(outcome.people)
-        prefix = self._prefix
-        for one in asked:
-            raw.setdefault(one, f"{prefix}{one}")
-        return dict(zip(raw, self._pseudonyms.pseudonyms(list(raw.values())), strict=True))
+        raw: Mapping[RawId, str] = outcome.people
+        if asked:
+            raw = {**{one: f"{self._prefix}{one}" for one in asked}, **raw}
+        return dict(zip(raw, self._pseudonyms.pseudonyms(list(raw.values())), strict=True)) if raw else {}
 
-    def _groups(
-        self, groups: Iterable[People], holder: str | None, holder_name: str | None, names: dict[RawId, str]
-    ) -> tuple[Group, ...]:
-        made: list[Group] = []
-        own = holder.removeprefix(self._prefix) if holder is not None and holder.startswith(self._prefix) else None
-        mine: tuple[RawId, ...] = (
-            ()
-            if own is None
-            else (own, int(own))
-            if own.isascii() and own.isdigit() and str(int(own)) == own
-            else (own,)
-        )
-        for group in groups:
-            consent = group.ground.value
-            others = group.subjects
-            if not others:
-                made.append(Group(group.fields, group.categories, "none", consent, ()))
-                continue
-            if holder_name is not None and any(one in others for one in mine):
-                others = tuple(one for one in others if one not in mine)
-                made.append(Group(group.fields, group.categories, "holder", consent, (holder_name,)))
-            if others:
-                ground = Consent.grant.value if group.ground is Consent.token else consent
-                people = dict.fromkeys(map(names.__getitem__, others))  # "7" and 7 are one person
-                made.append(Group(group.fields, group.categories, "third_party", ground, tuple(people)))
-        return tuple(made)
+    def _raw_ids_of(self, holder: str) -> tuple[RawId, ...]:
+        """What a body may call the holder: the id as text and, where it is one, as a number."""
+        if not holder.startswith(self._prefix):
+            return ()
+        own = holder[len(self._prefix) :]
+        return (own, int(own)) if own.isascii() and own.isdigit() and str(int(own)) == own else (own,)
 
-    @staticmethod
-    def _scopes(admission: Admission) -> Scopes | None:
+    def _scopes(self, admission: Admission) -> Scopes | None:
         if admission.operation is None:
             return None
-        required = min(admission.requirements or admission.operation.requirements, key=len, default=frozenset())
-        granted = admission.identity.scopes if admission.identity is not None else frozenset()
-        return Scopes(tuple(sorted(required)), tuple(sorted(granted)), tuple(sorted(admission.missing)))
+        granted = admission.identity.scopes if admission.identity is not None else NO_SCOPES
+        key = (admission.requirements or admission.operation.requirements, granted, frozenset(admission.missing))
+        found = self._scope_lists.get(key)
+        if found is None:
+            if len(self._scope_lists) >= _SCOPE_LISTS_MAX:
+                self._scope_lists.clear()
+            required = min(key[0], key=len, default=NO_SCOPES)
+            found = Scopes(tuple(sorted(required)), tuple(sorted(granted)), tuple(sorted(admission.missing)))
+            self._scope_lists[key] = found
+        return found
+
+
+def _groups(
+    groups: Iterable[People], mine: tuple[RawId, ...], holder_name: str | None, names: dict[RawId, str]
+) -> tuple[Group, ...]:
+    """People's groups with pseudonyms, the holder (whose raw ids are ``mine``) apart from third parties."""
+    made: list[Group] = []
+    for group in groups:
+        ground = group.ground
+        others = group.subjects
+        if not others:
+            made.append(Group(group.fields, group.categories, "none", ground, ()))
+            continue
+        if holder_name is not None:
+            for one in mine:
+                if one in others:
+                    others = tuple([other for other in others if other not in mine])
+                    made.append(Group(group.fields, group.categories, "holder", ground, (holder_name,)))
+                    break
+        if others:
+            people = dict.fromkeys(map(names.__getitem__, others))  # "7" and 7 are one person
+            consent = Consent.grant if ground is Consent.token else ground
+            made.append(Group(group.fields, group.categories, "third_party", consent, tuple(people)))
+    return tuple(made)
 
 
 def _found(raw: str, outcome: Outcome) -> bool:

@@ -8,7 +8,8 @@ Invariants:
 """
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, field
+
+import msgspec
 
 from audit_proxy.core.catalog.model import Catalog, Field, MediaPlan, Operation
 from audit_proxy.core.consent import (
@@ -23,15 +24,14 @@ from audit_proxy.core.errors import Consent, ConsentUnavailable, Reason, Refusal
 from audit_proxy.core.exchange import Response
 from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, parse, render
 from audit_proxy.core.policy import OperationRule, Policy
-from audit_proxy.core.redaction import GONE, Group, Redactor, TableCache
+from audit_proxy.core.redaction import GONE, Group, Redactor, Terms, VerdictCache, verdicts_of
 from audit_proxy.pipeline.admit import Admission
 from audit_proxy.ports import ConsentStore
 
 NO_RULE = OperationRule()
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(msgspec.Struct, eq=False):
     """What is released. ``body`` None: no body. ``refusal``: the answer as a whole is replaced or loses its body."""
 
     status: int
@@ -41,7 +41,7 @@ class Outcome:
     disclosed: tuple[Group, ...] = ()
     withheld: tuple[Group, ...] = ()
     unclassified: int = 0
-    people: Mapping[RawId, str] = field(default_factory=dict)  # everyone the path or the answer named -> subject
+    people: Mapping[RawId, str] = {}  # everyone the path or the answer named -> subject
     found: Collection[RawId] = ()  # everyone the answer named
     changed: bool = False
     uninspected: bool = False
@@ -51,11 +51,11 @@ class Reviewer:
     """Holds what review needs; one instance serves all requests."""
 
     def __init__(self, catalog: Catalog, policy: Policy, consent: ConsentStore, max_depth: int) -> None:
-        self._namespace = catalog.namespace
+        self._prefix = catalog.namespace + ":"
         self._policy = policy
         self._consent = consent
         self._max_depth = max_depth
-        self._tables: TableCache = {}
+        self._verdicts: VerdictCache = {}
 
     async def review(self, admission: Admission, response: Response) -> Outcome:
         """Judges an answer of an admitted, judged operation."""
@@ -83,25 +83,22 @@ class Reviewer:
         plan: Field = media.field
         value = parse(response.body, lines=media.lines)
         ids = find_subjects(plan, value, self._max_depth)
-        people: set[RawId] = set(ids)
         path_people = admission.asked.path_people if admission.asked is not None else []
-        people.update(path_people)
-        subjects = {raw: f"{self._namespace}:{raw}" for raw in people}
+        prefix = self._prefix
+        subjects = {raw: f"{prefix}{raw}" for raw in (ids.union(path_people) if path_people else ids)}
         permissions, holder_permits = await self._permissions(admission, subjects)
         rule = self._policy.operations.get(operation.id, NO_RULE)
         requirements = admission.requirements
         refuser = _refuser(path_people, permissions, requirements)
-        redactor = Redactor(
-            permissions,
-            available=admission.available,
-            satisfied=lambda scopes: satisfies(requirements, scopes),
-            holder_permits=holder_permits,
-            everyone_refused=refuser,
-            refused_third_party=rule.refused_third_party or self._policy.refused_third_party,
-            unclassified=rule.unclassified or self._policy.unclassified,
-            max_depth=self._max_depth,
-            cache=self._tables,
+        terms = Terms(
+            admission.available,
+            requirements,
+            holder_permits,
+            refuser,
+            rule.refused_third_party or self._policy.refused_third_party,
+            rule.unclassified or self._policy.unclassified,
         )
+        redactor = Redactor(permissions, verdicts_of(terms, self._verdicts), max_depth=self._max_depth)
         redacted = redactor.redact(plan, value)
         refused_people = refuser is not None and not redacted.disclosed
         if redacted.value is GONE or refused_people:
@@ -158,18 +155,17 @@ class Reviewer:
         if missing is not None:
             refused = Permission(None, missing)
             return {raw: own if name == holder else refused for raw, name in subjects.items()}, own.scopes is not None
-        memo: dict[int, Permission] = {}
+        memo: dict[int, Permission] = {}  # few standings differ, and the mapping holds them all
         found: dict[RawId, Permission] = {}
-        purpose, now = app.purpose, admission.now
         for raw, name in subjects.items():
+            standing = standings.get(name, NOTHING_KNOWN)
+            key = id(standing)
             if name == holder:
                 found[raw] = own
-                continue
-            standing = standings.get(name, NOTHING_KNOWN)
-            permission = memo.get(id(standing))
-            if permission is None:
-                permission = memo[id(standing)] = third_party_permission(standing, available, purpose, now)
-            found[raw] = permission
+            elif key in memo:
+                found[raw] = memo[key]
+            else:
+                found[raw] = memo[key] = third_party_permission(standing, available, app.purpose, admission.now)
         return found, own.scopes is not None
 
 

@@ -10,6 +10,8 @@ Invariants:
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from audit_proxy.core.catalog.model import Operation
 from audit_proxy.core.errors import Reason, Refusal
 
@@ -22,8 +24,7 @@ class _Place:
     operations: dict[str, Operation] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True, eq=False):
     operation: Operation
     path_values: tuple[str, ...]  # in the order of ``operation.path_names``
 

@@ -9,7 +9,6 @@ Invariants:
 """
 
 import re
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -35,14 +34,13 @@ JSON_TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 
-@dataclass(slots=True)
-class Asked:
+class Asked(msgspec.Struct):
     """What a request's parameters demand. ``people`` are raw ids that path and query name."""
 
-    scopes: set[str] = field(default_factory=set)  # of the token, and of every match
-    token_scopes: set[str] = field(default_factory=set)  # of the token alone (a fields selector's)
-    people: list[str] = field(default_factory=list)
-    path_people: list[str] = field(default_factory=list)
+    scopes: set[str] = msgspec.field(default_factory=set)  # of the token, and of every match
+    token_scopes: set[str] = msgspec.field(default_factory=set)  # of the token alone (a fields selector's)
+    people: list[str] = msgspec.field(default_factory=list)
+    path_people: list[str] = msgspec.field(default_factory=list)
     body: bytes | None = None  # the body to forward, where it was judged
 
 

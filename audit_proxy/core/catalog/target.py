@@ -13,8 +13,9 @@ Sources: RFC 3986 sections 2.1, 3.3, 6.2.2; RFC 9112 section 3.2; the WHATWG for
 
 import re
 import unicodedata
-from dataclasses import dataclass
 from urllib.parse import quote
+
+import msgspec
 
 from audit_proxy.core.errors import Reason, Refusal
 
@@ -27,8 +28,7 @@ _PATH_SAFE = "-._~!$&'()*+,=:@"  # RFC 3986 pchar without ';'
 _QUERY_SAFE = "-._~!$'()*,:@/"
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True):
     """``segments`` decoded; ``query`` pairs decoded, in order; ``text`` what is sent upstream."""
 
     segments: tuple[str, ...]

@@ -11,6 +11,7 @@ Invariants:
 """
 
 from audit_proxy.core.redaction.redactor import Redactor
-from audit_proxy.core.redaction.tables import GONE, Group, Redacted, TableCache
+from audit_proxy.core.redaction.tables import GONE, Group, Redacted
+from audit_proxy.core.redaction.verdicts import Terms, VerdictCache, verdicts_of
 
-__all__ = ["GONE", "Group", "Redacted", "Redactor", "TableCache"]
+__all__ = ["GONE", "Group", "Redacted", "Redactor", "Terms", "VerdictCache", "verdicts_of"]

@@ -1,23 +1,13 @@
 """The walk over a parsed body: see the package for its invariants."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from audit_proxy.core.catalog.model import Field, ObjectPlan
 from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import Consent
 from audit_proxy.core.inspection import NotInspectable, RawId, is_id, object_plan, subjects_of
-from audit_proxy.core.policy import RefusedThirdParty, Unclassified
-from audit_proxy.core.redaction.tables import (
-    GONE,
-    Context,
-    Notes,
-    Redacted,
-    Shape,
-    Table,
-    TableCache,
-    groups,
-)
+from audit_proxy.core.redaction.tables import GONE, Context, Notes, Redacted, Shape, Table, groups
 from audit_proxy.core.redaction.verdicts import Verdicts
 
 _CONTAINERS = (dict, list)
@@ -26,41 +16,13 @@ _CONTAINERS = (dict, list)
 class Redactor:
     """One body's redaction. ``permissions`` maps raw ids to what each person permits; unknown ids are refused."""
 
-    def __init__(
-        self,
-        permissions: Mapping[RawId, Permission],
-        *,
-        available: frozenset[str],
-        satisfied: Callable[[frozenset[str]], bool],
-        holder_permits: bool = True,
-        everyone_refused: Consent | None = None,
-        refused_third_party: RefusedThirdParty = RefusedThirdParty.drop,
-        unclassified: Unclassified = Unclassified.drop,
-        unresolved: Consent = Consent.subject_unresolved,
-        max_depth: int = 64,
-        cache: TableCache | None = None,
-    ) -> None:
-        """``available``: approved scopes in the token. ``satisfied(scopes)``: whether scopes meet what the operation
-        and the request's parameters need. ``everyone_refused``: a person whom the request names in its path refuses,
-        so nothing but public content may leave.
-        """
+    def __init__(self, permissions: Mapping[RawId, Permission], verdicts: Verdicts, *, max_depth: int = 64) -> None:
         self._permissions = permissions
-        self._available = available
-        self._satisfied = satisfied
-        self._everyone_refused = everyone_refused
-        self._pass_unclassified = unclassified is Unclassified.unsafe_pass
-        self._unresolved = unresolved
+        self._verdicts = verdicts
+        self._pass_unclassified = verdicts.pass_unclassified
+        self._nobody = verdicts.nobody
         self._max_depth = max_depth
-        self._nobody = Context((), None, unresolved)
         self._contexts: dict[tuple[RawId, ...], Context] = {}
-        self._models: dict[int, Context] = {}  # id(permission) -> the context it makes, without people
-        self._verdicts = Verdicts(
-            available,
-            holder_permits=holder_permits,
-            minimal=refused_third_party is RefusedThirdParty.minimal,
-            pass_unclassified=self._pass_unclassified,
-            cache={} if cache is None else cache,
-        )
         self._disclosed: Notes = {}
         self._withheld: Notes = {}
         self._shaped: dict[Shape, list[RawId]] = {}  # flat objects by shape -> whom each is about
@@ -69,9 +31,7 @@ class Redactor:
     def redact(self, plan: Field, value: Any) -> Redacted:
         """Redacts a parsed body. The value handed in may be changed; use only the one handed back."""
         result = self._value(plan, value, self._nobody, self._max_depth)
-        shaped = self._shaped.items()
-        disclosed = groups(self._disclosed, ((shape.disclosed, ids) for shape, ids in shaped))
-        withheld = groups(self._withheld, ((shape.withheld, ids) for shape, ids in shaped))
+        disclosed, withheld = groups(self._disclosed, self._withheld, self._shaped)
         return Redacted(result, disclosed, withheld, self._unclassified)
 
     # -- contexts ----------------------------------------------------------------------------------------------------
@@ -82,52 +42,21 @@ class Redactor:
             if not is_id(raw):
                 return self._nobody
         if len(ids) == 1:
-            model = self._model(self._permissions.get(ids[0]))
-            return Context(ids, model.scopes, model.ground, tables=model.tables)
+            return self._verdicts.person(self._permissions.get(ids[0]))[0].about(ids)
         found = self._contexts.get(ids)
         if found is None:
-            found = self._contexts[ids] = self._combine(ids)
+            people = tuple(dict.fromkeys(ids))
+            model = self._verdicts.joined([self._permissions.get(raw) for raw in people])
+            found = self._contexts[ids] = model.about(people)
         return found
-
-    def _model(self, permission: Permission | None) -> Context:
-        """The context that one person's permission makes. Permissions live as long as the redactor, so their identity
-        names them.
-        """
-        model = self._models.get(id(permission))
-        if model is None:
-            model = self._models[id(permission)] = self._verdicts.share(Context((), *self._joined([permission])))
-        return model
-
-    def _combine(self, ids: tuple[RawId, ...]) -> Context:
-        people = tuple(dict.fromkeys(ids))
-        return self._verdicts.share(Context(people, *self._joined([self._permissions.get(raw) for raw in people])))
-
-    def _joined(self, permissions: list[Permission | None]) -> tuple[frozenset[str] | None, Consent]:
-        """The scopes that all of these people permit, or why there are none."""
-        if not permissions:
-            return None, self._unresolved
-        scopes = self._available
-        ground = Consent.token
-        for permission in permissions:
-            if permission is None:
-                return None, Consent.no_grant
-            if permission.scopes is None:
-                return None, permission.ground
-            if not self._satisfied(permission.scopes):
-                return None, Consent.grant_scope
-            scopes &= permission.scopes
-            if permission.ground is not Consent.token:
-                ground = permission.ground
-        if self._everyone_refused is not None:
-            return None, self._everyone_refused
-        return scopes, ground
 
     def _opened(self, plan: ObjectPlan, value: dict[str, Any], context: Context) -> Context:
         if plan.subjects:
             raw = value.get(plan.simple_subject) if plan.simple_subject is not None else None
             context = self._context((raw,) if is_id(raw) else tuple(subjects_of(plan, value)))
         if plan.public_when and self._is_public(plan, value):
-            context = self._verdicts.share(Context(context.subjects, context.scopes, context.ground, public=True))
+            public = self._verdicts.context(context.scopes, context.ground, public=True)
+            context = public.about(context.subjects)
         return context
 
     @staticmethod
@@ -150,6 +79,8 @@ class Redactor:
                 return value
             self._undescribed(place, context)
             return value if self._pass_unclassified else GONE
+        if value is None and (place.object is not None or place.item is not None or place.variants is not None):
+            return None  # a container that is null says nothing of anyone
         if place.subject_self and value is not None:
             context = self._context((value,))
         allowed, ground = self._verdicts.of(place, context)
@@ -195,7 +126,7 @@ class Redactor:
             self._withheld.setdefault((table, *lost), []).append(subjects)
         if rest:
             if context.subjects is not subjects:
-                context = Context(subjects, context.scopes, context.ground, tables=context.tables)
+                context = context.about(subjects)
             kept = self._rest(table.plan, table, value, rest, context, depth)
             if kept:
                 out |= kept
@@ -287,11 +218,11 @@ class Redactor:
         key = plan.simple_subject
         permissions = self._permissions
         shaped = self._shaped
-        known: dict[int, tuple[bool, Table, Context]] = {}
-        out = []
+        known: dict[int, tuple[bool, Table, Context]] = {}  # by identity: permissions outlive the redactor
+        out: list[Any] = []
         for one in value:
             raw: Any = one.get(key) if one.__class__ is dict else None
-            if not is_id(raw):
+            if raw.__class__ is not int and not is_id(raw):
                 result = self._value(item, one, context, depth)
                 if result is not GONE:
                     out.append(result)
@@ -299,29 +230,23 @@ class Redactor:
             permission = permissions.get(raw)
             verdict = known.get(id(permission))
             if verdict is None:
-                model = self._model(permission)
-                keeps = self._verdicts.keeps(plan, model)
-                verdict = known[id(permission)] = (
-                    keeps,
-                    self._verdicts.table(plan, model) if keeps else self._verdicts.refused_table(plan, model.ground),
-                    model,
-                )
+                verdict = known[id(permission)] = self._verdicts.flat(plan, permission)
             keeps, table, model = verdict
             if keeps:
-                shape = table.shape(tuple(one), tuple(map(type, one.values())))
-                if shape is None:
+                shape = table.shapes.get((*one, *map(type, one.values()))) or table.add_shape(one)
+                if not shape.simple:
                     out.append(self._inside(table, one, model, (raw,), depth))
                     continue
                 for lost in shape.lost:
                     del one[lost]
                 out.append(one)
             else:
-                shape = table.refused_shape(tuple(one))
-            ids = shaped.get(shape)
-            if ids is None:
-                shaped[shape] = [raw]
+                keys = tuple(one)
+                shape = table.shapes.get(keys) or table.add_refused_shape(keys)
+            if shape in shaped:
+                shaped[shape].append(raw)
             else:
-                ids.append(raw)
+                shaped[shape] = [raw]
         return out
 
     def _free(self, place: Field, value: Any, context: Context) -> Any:
@@ -357,7 +282,7 @@ class Redactor:
             plan = object_plan(place, value)
             if plan is not None:
                 ids = tuple(subjects_of(plan, value))
-                inner = Context(ids, None, context.ground) if ids and all(map(is_id, ids)) else context
+                inner = context.about(ids) if ids and all(map(is_id, ids)) else context
                 self._refuse(plan, value, inner, depth)
             else:
                 self._note(False, place, context.ground, context)

@@ -1,8 +1,10 @@
 """The values of redaction: contexts, verdict tables, and groups of what was disclosed or withheld."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import msgspec
 
 from audit_proxy.core.catalog.model import ObjectPlan
 from audit_proxy.core.errors import Consent
@@ -11,18 +13,22 @@ from audit_proxy.core.inspection import RawId
 Notes = dict[tuple[Any, ...], list[tuple[RawId, ...]]]
 """(Table, *keys) or (Field, ground) -> the people of each object where those keys stood."""
 GONE: Any = object()  # what stands for a value that is dropped
+MAX_NAMED = 256
 NOT_DESCRIBED: tuple[str, ...] = ("unclassified",)
 
 
-@dataclass(slots=True, eq=False)
-class Context:
+class Context(msgspec.Struct, eq=False):
     """What holds for the fields about one set of people: the scopes in force, and on what ground."""
 
     subjects: tuple[RawId, ...]  # empty: about nobody, or about people who cannot be resolved
     scopes: frozenset[str] | None  # None: refused
     ground: Consent
-    public: bool = False
-    tables: "dict[ObjectPlan, Table]" = field(default_factory=dict)  # shared by contexts with the same verdicts
+    public: bool
+    tables: "dict[ObjectPlan, Table]"  # shared by contexts with the same verdicts
+
+    def about(self, subjects: tuple[RawId, ...]) -> "Context":
+        """The same verdicts, about these people."""
+        return Context(subjects, self.scopes, self.ground, self.public, self.tables)
 
 
 Named = tuple[Consent, tuple[str, ...], tuple[str, ...]]  # ground, catalog paths, categories
@@ -30,11 +36,18 @@ Named = tuple[Consent, tuple[str, ...], tuple[str, ...]]  # ground, catalog path
 
 @dataclass(slots=True, eq=False)
 class Shape:
-    """Objects with the same keys and types of values under one table: what of them stays and what goes."""
+    """Objects with the same keys and types of values under one table: what of them stays and what goes.
+
+    ``simple``: every field simply passes or simply goes; where it is False, each field has to be looked at.
+    """
 
     disclosed: list[Named]
     withheld: list[Named]
     lost: tuple[str, ...]
+    simple: bool = True
+
+
+_LOOK_CLOSER = Shape([], [], (), simple=False)
 
 
 @dataclass(slots=True, eq=False)
@@ -47,38 +60,34 @@ class Table:
     grounds: Mapping[str, Consent]
     otherwise: Consent = Consent.unclassified  # the ground of keys that no property describes
     named: dict[tuple[str, ...], list[Named]] = field(default_factory=dict)  # keys that stood together -> what they are
+    shapes: dict[tuple[Any, ...], Shape] = field(
+        default_factory=dict
+    )  # (*keys, *types), or the keys of what is refused
 
-    shapes: dict[Any, Shape | None] = field(default_factory=dict)  # (keys, types) -> shape, None: look at each field
-
-    def shape(self, keys: tuple[str, ...], types: tuple[type, ...]) -> Shape | None:
-        """The shape of an object, or None where one of its fields neither simply passes nor simply goes."""
-        key = (keys, types)
-        found = self.shapes.get(key)
-        if found is None and key not in self.shapes:
-            if len(self.shapes) >= MAX_NAMED:
-                self.shapes.clear()
-            found = self.shapes[key] = self._shape(keys, types)
+    def add_shape(self, value: dict[str, Any]) -> Shape:
+        """The shape of an object that was not seen before."""
+        if len(self.shapes) >= MAX_NAMED:
+            self.shapes.clear()
+        found = self.shapes[*value, *map(type, value.values())] = self._shape(value)
         return found
 
-    def _shape(self, keys: tuple[str, ...], types: tuple[type, ...]) -> Shape | None:
+    def _shape(self, value: dict[str, Any]) -> Shape:
         kept: list[str] = []
         lost: list[str] = []
-        for key, kind in zip(keys, types, strict=True):
-            if kind in self.passing.get(key, ()):
+        for key, one in value.items():
+            if one.__class__ in self.passing.get(key, ()):
                 kept.append(key)
-            elif kind in self.dropping.get(key, ()):
+            elif one.__class__ in self.dropping.get(key, ()):
                 lost.append(key)
             else:
-                return None
+                return _LOOK_CLOSER
         return Shape(self.names(tuple(kept)), self.names(tuple(lost)), tuple(lost))
 
-    def refused_shape(self, keys: tuple[str, ...]) -> Shape:
-        """The shape of an object that goes as a whole."""
-        found = self.shapes.get(keys)
-        if found is None:
-            if len(self.shapes) >= MAX_NAMED:
-                self.shapes.clear()
-            found = self.shapes[keys] = Shape([], self.names(keys), keys)
+    def add_refused_shape(self, keys: tuple[str, ...]) -> Shape:
+        """The shape of an object that goes as a whole, not seen before."""
+        if len(self.shapes) >= MAX_NAMED:
+            self.shapes.clear()
+        found = self.shapes[keys] = Shape([], self.names(keys), keys)
         return found
 
     def names(self, keys: tuple[str, ...]) -> list[Named]:
@@ -109,14 +118,7 @@ class Table:
         return [(ground, tuple(sorted(fields)), tuple(sorted(kinds))) for ground, (fields, kinds) in by_ground.items()]
 
 
-TableCache = dict[tuple[Any, ...], dict[ObjectPlan, Table]]
-"""Compiled verdict tables, kept between requests: a pure function of plan and verdict key, never of a person."""
-MAX_TABLES = 1024
-MAX_NAMED = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(msgspec.Struct, frozen=True):
     """Fields disclosed or withheld about people, on one ground. ``subjects`` are raw ids; () for nobody resolvable."""
 
     fields: tuple[str, ...]
@@ -125,8 +127,7 @@ class Group:
     subjects: tuple[RawId, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Redacted:
+class Redacted(msgspec.Struct, frozen=True):
     """``value`` is GONE when the root itself was refused."""
 
     value: Any
@@ -135,26 +136,38 @@ class Redacted:
     unclassified: int  # values withheld or passed because nothing classifies them
 
 
-def groups(notes: Notes, shaped: Iterable[tuple[list[Named], list[RawId]]] = ()) -> tuple[Group, ...]:
-    """Notes as groups: one for each ground and set of people, their fields together. ``shaped``: what stands (or went)
-    in objects of one shape, and whom they are about.
+_Merged = dict[tuple[Consent, tuple[RawId, ...]], list[Named]]
+
+
+def groups(
+    disclosed: Notes, withheld: Notes, shaped: Mapping[Shape, list[RawId]]
+) -> tuple[tuple[Group, ...], tuple[Group, ...]]:
+    """Notes as groups, disclosed and withheld: one for each ground and set of people, their fields together. ``shaped``:
+    whom the objects of each shape are about.
     """
-    merged: dict[tuple[Consent, tuple[RawId, ...]], list[Named]] = {}
-    for named, ids in shaped:
-        if named:
-            subjects = tuple(dict.fromkeys(ids))
-            for one in named:
-                merged.setdefault((one[0], subjects), []).append(one)
+    stayed: _Merged = {}
+    went: _Merged = {}
+    for shape, ids in shaped.items():
+        subjects = tuple(dict.fromkeys(ids))
+        for one in shape.disclosed:
+            stayed.setdefault((one[0], subjects), []).append(one)
+        for one in shape.withheld:
+            went.setdefault((one[0], subjects), []).append(one)
+    return _grouped(disclosed, stayed), _grouped(withheld, went)
+
+
+def _grouped(notes: Notes, merged: _Merged) -> tuple[Group, ...]:
     for key, people in notes.items():
-        subjects = tuple({one: None for ids in people for one in ids})
         first = key[0]
         if first.__class__ is Table:
             named = first.names(key[1:])
         else:
             named = [(key[1], (first.name,), NOT_DESCRIBED if key[1] is Consent.unclassified else first.categories)]
-        for one in named:
-            merged.setdefault((one[0], subjects), []).append(one)
-    return tuple(_group(ground, subjects, named) for (ground, subjects), named in merged.items())
+        if named:
+            subjects = people[0] if len(people) == 1 else tuple({one: None for ids in people for one in ids})
+            for one in named:
+                merged.setdefault((one[0], subjects), []).append(one)
+    return tuple([_group(ground, subjects, named) for (ground, subjects), named in merged.items()])
 
 
 def _group(ground: Consent, subjects: tuple[RawId, ...], named: list[Named]) -> Group:

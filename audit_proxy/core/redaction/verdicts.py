@@ -1,49 +1,119 @@
-"""One field's verdict, and the tables that hold the verdicts of a whole object plan.
+"""The verdicts of one request's terms: whether a field may leave under a context, and the tables of whole object plans.
 
 Invariant: a verdict is a function of the field, the scopes in force and the request's own terms, never of a person, so
-its tables may be kept between requests.
+verdicts may be kept between requests.
 """
 
+import msgspec
+
 from audit_proxy.core.catalog.model import ConsentRule, Field, ObjectPlan
+from audit_proxy.core.consent import Permission, satisfies
 from audit_proxy.core.errors import Consent
-from audit_proxy.core.redaction.tables import MAX_TABLES, Context, Table, TableCache
+from audit_proxy.core.policy import RefusedThirdParty, Unclassified
+from audit_proxy.core.redaction.tables import Context, Table
 
 _NULL: frozenset[type] = frozenset({type(None)})  # a container that is null says nothing of anyone
+_TERMS_MAX = 1024  # combinations of terms, and of permissions under each, that are kept
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What holds for a whole request.
+
+    ``available``: approved scopes in the token. ``requirements``: what the operation and the request's parameters need of
+    everyone, an OR of ANDs. ``everyone_refused``: a person whom the request names in its path refuses, so nothing but
+    public content may leave.
+    """
+
+    available: frozenset[str]
+    requirements: tuple[frozenset[str], ...]
+    holder_permits: bool = True
+    everyone_refused: Consent | None = None
+    refused_third_party: RefusedThirdParty = RefusedThirdParty.drop
+    unclassified: Unclassified = Unclassified.drop
+
+
+VerdictCache = dict[Terms, "Verdicts"]
+
+
+def verdicts_of(terms: Terms, cache: VerdictCache) -> "Verdicts":
+    """The verdicts of these terms, from the cache where they were asked for before."""
+    found = cache.get(terms)
+    if found is None:
+        if len(cache) >= _TERMS_MAX:
+            cache.clear()
+        found = cache[terms] = Verdicts(terms)
+    return found
 
 
 class Verdicts:
-    """The verdicts of one request's terms. ``available``: approved scopes in the token."""
+    """What follows from terms. Keeps what it worked out."""
 
-    def __init__(
-        self,
-        available: frozenset[str],
-        *,
-        holder_permits: bool,
-        minimal: bool,
-        pass_unclassified: bool,
-        cache: TableCache,
-    ) -> None:
-        self._available = available
-        self._holder_permits = holder_permits
-        self._minimal = minimal
-        self._pass_unclassified = pass_unclassified
-        self._cache = cache
-        self._key = (available, holder_permits, pass_unclassified)
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._available = terms.available
+        self._holder_permits = terms.holder_permits
+        self._minimal = terms.refused_third_party is RefusedThirdParty.minimal
+        self.pass_unclassified = terms.unclassified is Unclassified.unsafe_pass
+        self._contexts: dict[tuple[frozenset[str] | None, Consent, bool], Context] = {}
+        self._refused: dict[tuple[ObjectPlan, Consent], Table] = {}
+        self._people: dict[Permission | None, tuple[Context, dict[ObjectPlan, tuple[bool, Table]]]] = {}
+        self.nobody = Context((), None, Consent.subject_unresolved, False, {})
 
-    def share(self, context: Context) -> Context:
-        key = (context.scopes, context.ground, context.public, *self._key)
-        tables = self._cache.get(key)
-        if tables is None:
-            if len(self._cache) >= MAX_TABLES:
-                self._cache.clear()
-            tables = self._cache[key] = {}
-        context.tables = tables
-        return context
+    def context(self, scopes: frozenset[str] | None, ground: Consent, *, public: bool = False) -> Context:
+        """The context of these rights, about nobody yet."""
+        key = (scopes, ground, public)
+        found = self._contexts.get(key)
+        if found is None:
+            if len(self._contexts) >= _TERMS_MAX:
+                self._contexts.clear()
+            found = self._contexts[key] = Context((), scopes, ground, public, {})
+        return found
+
+    def joined(self, permissions: list[Permission | None]) -> Context:
+        """The context of objects about several people, all of whom must permit; about nobody yet."""
+        if not permissions:
+            return self.nobody
+        scopes = self._available
+        ground = Consent.token
+        for permission in permissions:
+            if permission is None:
+                return self.context(None, Consent.no_grant)
+            if permission.scopes is None:
+                return self.context(None, permission.ground)
+            if not satisfies(self._terms.requirements, permission.scopes):
+                return self.context(None, Consent.grant_scope)
+            scopes &= permission.scopes
+            if permission.ground is not Consent.token:
+                ground = permission.ground
+        if self._terms.everyone_refused is not None:
+            return self.context(None, self._terms.everyone_refused)
+        return self.context(scopes, ground)
+
+    def person(self, permission: Permission | None) -> tuple[Context, dict[ObjectPlan, tuple[bool, Table]]]:
+        """The context of objects about one person (about nobody yet), and what is known of plans under it."""
+        found = self._people.get(permission)
+        if found is None:
+            if len(self._people) >= _TERMS_MAX:
+                self._people.clear()
+            found = self._people[permission] = (self.joined([permission]), {})
+        return found
+
+    def flat(self, plan: ObjectPlan, permission: Permission | None) -> tuple[bool, Table, Context]:
+        """For flat objects about one person: whether they stay, their table, their context (about nobody yet)."""
+        context, known = self.person(permission)
+        verdict = known.get(plan)
+        if verdict is None:
+            keeps = self.keeps(plan, context)
+            verdict = known[plan] = (
+                keeps,
+                self.table(plan, context) if keeps else self.refused_table(plan, context.ground),
+            )
+        return (*verdict, context)
 
     def of(self, place: Field, context: Context) -> tuple[bool, Consent]:
         """Whether a field may leave under a context, and on what ground."""
         if not place.categories:
-            return self._pass_unclassified, Consent.unclassified
+            return self.pass_unclassified, Consent.unclassified
         if place.aggregate and not (place.scopes and place.scopes <= self._available):
             return False, Consent.aggregate
         if not place.scopes <= self._available:
@@ -91,8 +161,8 @@ class Verdicts:
         return plan.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits
 
     def refused_table(self, plan: ObjectPlan, ground: Consent) -> Table:
-        tables = self._cache.setdefault(("refused", ground), {})
-        refused = tables.get(plan)
-        if refused is None:
-            refused = tables[plan] = Table(plan, {}, {}, dict.fromkeys(plan.fields, ground))
-        return refused
+        """The table of an object that goes as a whole."""
+        found = self._refused.get((plan, ground))
+        if found is None:
+            found = self._refused[plan, ground] = Table(plan, {}, {}, dict.fromkeys(plan.fields, ground))
+        return found

@@ -31,7 +31,7 @@ from audit_proxy.frontends.data_plane.headers import (
     whole_response,
 )
 from audit_proxy.frontends.data_plane.problems import STATUS, challenge, problem, proxy_status
-from audit_proxy.frontends.data_plane.upstream import Body, UpstreamClient, UpstreamError
+from audit_proxy.frontends.data_plane.upstream import Body, UpstreamClient, UpstreamError, read_limited
 from audit_proxy.pipeline.admit import Admission, Admitter
 from audit_proxy.pipeline.observe import observe
 from audit_proxy.pipeline.record import Recorder
@@ -136,12 +136,11 @@ class Exchange:
         body = admission.asked.body
         limit = self._wire.response_body
         asked_at = time.perf_counter()
-        async with self._ask(admission, body, streaming=False) as answer:
-            raw, complete = await _read_limited(answer, limit)
-            headers = answer.headers
-            status = answer.status
+        target, headers = self._for_upstream(admission)
+        answer = await self._stages.upstream.fetch(admission.method, target, headers, body, limit)
         self._upstream_s = time.perf_counter() - asked_at
-        if not complete:
+        status = answer.status
+        if not answer.complete:
             outcome = Outcome(
                 502,
                 None,
@@ -149,9 +148,9 @@ class Exchange:
                 uninspected=True,
             )
             return await self._answer(admission, outcome, None, status)
-        outcome = await self._review(admission, status, headers, raw)
+        outcome = await self._review(admission, status, answer.headers, answer.body)
         described = admission.operation.response(status)
-        passing = judged_response(headers, described.headers if described is not None else frozenset())
+        passing = judged_response(answer.headers, described.headers if described is not None else frozenset())
         return await self._answer(admission, outcome, passing, status)
 
     async def _review(self, admission: Admission, status: int, headers: Headers, raw: bytes) -> Outcome:
@@ -230,7 +229,7 @@ class Exchange:
     async def _stream(self, admission: Admission) -> web.StreamResponse:
         asked_at = time.perf_counter()
         body = self._incoming.content if self._incoming.body_exists else None
-        async with self._ask(admission, body, streaming=True) as answer:
+        async with self._ask(admission, body) as answer:
             self._upstream_s = time.perf_counter() - asked_at
             outcome = Outcome(answer.status, None, uninspected=True)
             if not await self._record(admission, outcome, answer.content_length):
@@ -260,8 +259,8 @@ class Exchange:
         judged = admission.refusal is None and admission.operation is not None and not admission.operation.unjudged
         asked_at = time.perf_counter()
         try:
-            async with self._ask(admission, self._whole_body(), streaming=True) as answer:
-                raw, complete = await _read_limited(answer, self._wire.response_body) if judged else (b"", False)
+            async with self._ask(admission, self._whole_body()) as answer:
+                raw, complete = await read_limited(answer, self._wire.response_body) if judged else (b"", False)
                 self._upstream_s = time.perf_counter() - asked_at
                 outcome = Outcome(answer.status, None, uninspected=True)
                 if complete:
@@ -297,7 +296,16 @@ class Exchange:
 
     # -- the platform ------------------------------------------------------------------------------------------------
 
-    def _ask(self, admission: Admission, body: Body, *, streaming: bool) -> AbstractAsyncContextManager[ClientResponse]:
+    def _ask(self, admission: Admission, body: Body) -> AbstractAsyncContextManager[ClientResponse]:
+        """The platform's answer, to be read as it comes."""
+        target, headers = self._for_upstream(admission)
+        length = self._incoming.content_length
+        if body is not None and not isinstance(body, bytes) and length is not None:
+            headers["Content-Length"] = str(length)
+        return self._stages.upstream.ask(admission.method, target, headers, body)
+
+    def _for_upstream(self, admission: Admission) -> tuple[str, CIMultiDict[str]]:
+        """The request target and the headers that the platform gets."""
         incoming, wire, operation = self._incoming, self._wire, admission.operation
         enforce = admission.mode is Mode.enforce
         judged = enforce and operation is not None and not operation.unjudged
@@ -316,11 +324,9 @@ class Exchange:
         add_forwarding(
             headers, incoming.headers, incoming.remote, trusted=trusted, via=wire.via, scheme=incoming.scheme
         )
-        if streaming and body is not None and not isinstance(body, bytes) and incoming.content_length is not None:
-            headers["Content-Length"] = str(incoming.content_length)
         # enforce sends the form that was judged; monitor sends what came
         target = admission.target.text if enforce and admission.target is not None else incoming.raw_path
-        return self._stages.upstream.ask(admission.method, target, headers, body, streaming=streaming)
+        return target, headers
 
     def _problem(self, refusal: Refusal, audit_id: str | None, received: int | None = None) -> web.Response:
         return problem_response(self._wire, refusal, audit_id, received)
@@ -338,20 +344,6 @@ def problem_response(wire: Wire, refusal: Refusal, audit_id: str | None, receive
     if status == 503:
         headers["Retry-After"] = "1"
     return web.Response(status=status, headers=headers, body=body)
-
-
-async def _read_limited(answer: ClientResponse, limit: int) -> tuple[bytes, bool]:
-    """The answer's body as it came, and whether it is whole; reading ends past ``limit`` bytes."""
-    if answer.content_length is not None and answer.content_length <= limit:
-        return await answer.read(), True
-    parts: list[bytes] = []
-    size = 0
-    async for chunk in answer.content.iter_any():
-        parts.append(chunk)
-        size += len(chunk)
-        if size > limit:
-            return b"".join(parts), False
-    return b"".join(parts), True
 
 
 async def _joined(first: bytes, rest: StreamReader) -> AsyncIterator[bytes]:

@@ -6,10 +6,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import aiohttp
-from multidict import CIMultiDict
+import msgspec
+from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from audit_proxy.core.errors import Reason, Refusal
+from audit_proxy.frontends.data_plane.deadlines import Deadlines
 
 Body = bytes | aiohttp.StreamReader | AsyncIterator[bytes] | None
 _URLS_MAX = 10_000
@@ -33,6 +35,15 @@ class Limits:
     connections: int
 
 
+class Answer(msgspec.Struct, eq=False):
+    """A platform's answer. ``complete``: the body was read to its end."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    body: bytes
+    complete: bool
+
+
 class UpstreamClient:
     """The platform at one origin. Nothing is decoded, redirected, retried by us or remembered (no cookies)."""
 
@@ -41,19 +52,19 @@ class UpstreamClient:
         self._limits = limits
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
-        self._whole_timeout = aiohttp.ClientTimeout(
-            total=limits.total_s, sock_connect=limits.connect_s, sock_read=limits.first_byte_s
-        )
+        self._deadlines: Deadlines | None = None
         self._stream_timeout = aiohttp.ClientTimeout(
             total=None, sock_connect=limits.connect_s, sock_read=limits.first_byte_s
         )
 
     async def start(self) -> None:
         limits = self._limits
+        self._deadlines = Deadlines(asyncio.get_running_loop())
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=limits.connections, keepalive_timeout=30),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),  # the rest: Deadlines
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
         )
 
@@ -69,21 +80,75 @@ class UpstreamClient:
             url = self._urls[target] = URL(self._origin + target, encoded=True)
         return url
 
+    async def fetch(
+        self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None, limit: int
+    ) -> Answer:
+        """One whole answer; reading ends past ``limit`` bytes. Raises UpstreamError."""
+        assert self._session is not None and self._deadlines is not None  # started  # noqa: PT018
+        limits = self._limits
+        deadlines = self._deadlines
+        deadline = deadlines.begin(limits.connect_s + limits.first_byte_s)
+        began = deadline.at - limits.connect_s - limits.first_byte_s
+        response = None
+        try:
+            response = await self._session.request(
+                method, self._url(target), headers=headers, data=body or None, allow_redirects=False
+            )
+            deadline.at = began + limits.total_s
+            raw, complete = await read_limited(response, limit)
+            return Answer(response.status, response.headers, raw, complete)
+        except asyncio.CancelledError as error:
+            if not deadline.passed:
+                raise
+            deadline.task.uncancel()
+            raise _translated(TimeoutError()) from error
+        except _FAILURES as error:
+            raise _translated(error) from error
+        finally:
+            deadlines.end(deadline)
+            if response is not None:
+                response.close()  # gives the connection back where the answer was read to its end
+
     @asynccontextmanager
     async def ask(
-        self, method: str, target: str, headers: CIMultiDict[str], body: Body, *, streaming: bool
+        self, method: str, target: str, headers: CIMultiDict[str], body: Body
     ) -> AsyncIterator[aiohttp.ClientResponse]:
-        """One exchange. Raises UpstreamError, also for what fails while the answer is read inside the block."""
+        """One exchange whose answer is read as it comes. Raises UpstreamError, also for what fails inside the block."""
         assert self._session is not None  # started
-        timeout = self._stream_timeout if streaming else self._whole_timeout
         try:
             async with self._session.request(
-                method, self._url(target), headers=headers, data=body or None, allow_redirects=False, timeout=timeout
+                method,
+                self._url(target),
+                headers=headers,
+                data=body or None,
+                allow_redirects=False,
+                timeout=self._stream_timeout,
             ) as response:
                 yield response
-        except TimeoutError as error:
-            raise UpstreamError(Reason.upstream_timeout, "the platform did not answer in time") from error
-        except aiohttp.ClientConnectionError as error:
-            raise UpstreamError(Reason.upstream_unreachable, "the platform cannot be reached") from error
-        except (aiohttp.ClientError, asyncio.IncompleteReadError) as error:
-            raise UpstreamError(Reason.upstream_protocol_error, "the platform's answer is not valid HTTP") from error
+        except _FAILURES as error:
+            raise _translated(error) from error
+
+
+_FAILURES = (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError)
+
+
+def _translated(error: Exception) -> UpstreamError:
+    if isinstance(error, TimeoutError):
+        return UpstreamError(Reason.upstream_timeout, "the platform did not answer in time")
+    if isinstance(error, aiohttp.ClientConnectionError):
+        return UpstreamError(Reason.upstream_unreachable, "the platform cannot be reached")
+    return UpstreamError(Reason.upstream_protocol_error, "the platform's answer is not valid HTTP")
+
+
+async def read_limited(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
+    """The answer's body as it came, and whether it is whole; reading ends past ``limit`` bytes."""
+    if answer.content_length is not None and answer.content_length <= limit:
+        return await answer.read(), True
+    parts: list[bytes] = []
+    size = 0
+    async for chunk in answer.content.iter_any():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            return b"".join(parts), False
+    return b"".join(parts), True

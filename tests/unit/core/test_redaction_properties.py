@@ -14,7 +14,7 @@ from audit_proxy.core.catalog.model import Operation
 from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import Consent
 from audit_proxy.core.inspection import find_subjects, parse, render
-from audit_proxy.core.redaction import GONE, Redacted, Redactor
+from audit_proxy.core.redaction import GONE, Redacted, Redactor, Terms, verdicts_of
 
 CATEGORIES = frozenset({"user.name", "user.contact.email", "user.unique_id", "user.content"})
 SCOPES = ("read", "email", "posts")
@@ -167,7 +167,8 @@ class Reference:
                 return GONE
             found = [self.place(schema["items"], one, f"{name}[]", ctx) for one in value]
             return [one for one in found if one is not GONE]
-        if value is None and kinds[0] in ("object", "array"):
+        inside = schema.get("properties") or schema.get("additionalProperties") or schema.get("items")
+        if value is None and kinds[0] in ("object", "array") and inside:
             return None
         fits = {"string": str, "integer": int, "number": (int, float), "boolean": bool}
         if value is not None and not any(
@@ -266,10 +267,8 @@ def run(schema: dict[str, Any], body: Any, permissions: dict[Any, Permission], c
     plan = operation.responses["200"].media["application/json"].field
     value = parse(json.dumps(body).encode())
     find_subjects(plan, value, 64)
-    redactor = Redactor(
-        permissions, available=AVAILABLE, satisfied=lambda scopes: scopes >= OPERATION_SCOPES, cache=cache
-    )
-    return redactor.redact(plan, value)
+    verdicts = verdicts_of(Terms(AVAILABLE, (OPERATION_SCOPES,)), {} if cache is None else cache)
+    return Redactor(permissions, verdicts).redact(plan, value)
 
 
 permission = st.sampled_from(
@@ -359,8 +358,8 @@ def test_a_warm_table_cache_changes_nothing(data, schema, permissions, others) -
     operation, _ = operation_for(whole)
     plan = operation.responses["200"].media["application/json"].field
     for one in (others, permissions):
-        redactor = Redactor(one, available=AVAILABLE, satisfied=lambda s: s >= OPERATION_SCOPES, cache=cache)
-        warm = redactor.redact(plan, parse(json.dumps(body).encode()))
+        verdicts = verdicts_of(Terms(AVAILABLE, (OPERATION_SCOPES,)), cache)
+        warm = Redactor(one, verdicts).redact(plan, parse(json.dumps(body).encode()))
     assert warm == cold or (warm.value is GONE and cold.value is GONE)
 
 
