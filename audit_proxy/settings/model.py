@@ -86,7 +86,7 @@ class Audit(Model):
     signing_key: Secret
     pseudonym_key: Secret
     durability: Literal["fsync", "buffered"] = "fsync"
-    commit_interval_ms: float = Field(default=2.0, ge=0, le=1000)  # the least time between two flushes under load
+    commit_interval_ms: float = Field(default=5.0, ge=0, le=1000)  # the least time between two flushes under load
     commit_timeout_s: Seconds = 5.0
     checkpoint_interval_s: Seconds = 1.0
     segment_bytes: Bytes = 256 * 1024 * 1024

@@ -32,7 +32,7 @@ async def open_audit_log(
     *,
     clock: Clock,
     durability: Literal["fsync", "buffered"] = "fsync",
-    commit_interval_ms: float = 2.0,
+    commit_interval_ms: float = 5.0,
     commit_timeout_s: float = 5.0,
     checkpoint_interval_s: float = 1.0,
     segment_bytes: int = 256 * 1024 * 1024,

@@ -36,7 +36,7 @@ _TICKS = 10  # of the watchdog in one commit timeout
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     durability: str = "fsync"
-    commit_interval_ms: float = 2.0
+    commit_interval_ms: float = 5.0
     commit_timeout_s: float = 5.0
     checkpoint_interval_s: float = 1.0
     segment_bytes: int = 256 * 1024 * 1024
