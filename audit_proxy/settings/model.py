@@ -44,7 +44,7 @@ class Upstream(Model):
     credential: Literal["forward", "strip", "replace"] = "forward"  # what becomes of the app's token
     service_credential: Secret | None = None  # the Authorization value sent instead, with credential: replace
     connect_timeout_s: Seconds = 5.0
-    first_byte_timeout_s: Seconds = 30.0
+    first_byte_timeout_s: Seconds = 30.0  # from the asking, on top of connecting
     total_timeout_s: Seconds = 60.0
     max_connections: int = Field(default=256, gt=0)
     via: str = "audit-proxy"  # pseudonym in Via (RFC 9110 section 7.6.3)
