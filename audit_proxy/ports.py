@@ -4,7 +4,7 @@ Adapters translate their vendor's exceptions into ``core.errors`` at one visible
 """
 
 from asyncio import Future
-from collections.abc import AsyncIterable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -160,7 +160,45 @@ class Pseudonymizer(Protocol):
     """Keyed pseudonyms of subjects for records."""
 
     def pseudonyms(self, subjects: Sequence[str]) -> list[str]:
-        """22 characters of base64url (128 bits) for each subject, in order."""
+        """22 characters of base64url (128 bits) for each subject, in order; the word ``erased`` for one who was erased."""
+        ...
+
+
+class Erasures(Protocol):
+    """Who was erased."""
+
+    def erased(self, subjects: Sequence[str]) -> Collection[str]:
+        """Those of the subjects whose pseudonym can no longer be computed."""
+        ...
+
+
+class SubjectKeys(Protocol):
+    """What single people's pseudonyms come from. Both raise KeysUnavailable."""
+
+    async def erase(self, subject: str) -> int:
+        """Removes what the subject's pseudonyms come from, in every live epoch, durably: nobody can compute them again. In
+        how many epochs that had not been done before. When it raises, some may be done: ask again.
+        """
+        ...
+
+    async def names(self, subject: str) -> Mapping[int, str]:
+        """The subject's pseudonym in every live epoch, by its number; none where the subject was erased."""
+        ...
+
+
+class KeyEpochs(Protocol):
+    """The times in which people have one pseudonym. All raise KeysUnavailable; changes are durable on return."""
+
+    async def live(self) -> Mapping[int, float]:
+        """When each live epoch began, in seconds since the epoch, by its number. The highest is in force."""
+        ...
+
+    async def rotate(self) -> int:
+        """Begins a new epoch, everybody has another pseudonym from now on; its number."""
+        ...
+
+    async def expire(self, number: int) -> None:
+        """Destroys an epoch's keys: nobody can tell any more whom its records are about. Not the one in force."""
         ...
 
 
@@ -241,6 +279,12 @@ class Files(Protocol):
 
     def remove(self, path: str) -> None:
         """Removes a file or an empty directory, not durably."""
+        ...
+
+    def shred(self, path: str) -> None:
+        """Overwrites a file's bytes in place, durably, then removes it, not durably. Whatever lies below may still keep
+        a copy: a file system that never writes in place, snapshots, the spare blocks of an SSD.
+        """
         ...
 
     def sync_directory(self, path: str) -> None:

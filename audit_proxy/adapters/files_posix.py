@@ -8,19 +8,23 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-_FILE_MODE = 0o640
-_DIRECTORY_MODE = 0o750
+_MODES = (0o640, 0o750)  # of files and directories
+_PRIVATE_MODES = (0o600, 0o700)
+_BLOCK = 1024 * 1024
 
 
 class PosixFiles:
-    """Implements ``ports.Files`` under ``root``, which is made when the first directory is."""
+    """Implements ``ports.Files`` under ``root``, which is made when the first directory is. ``private``: for keys, no
+    other user of the machine can read what is made.
+    """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, private: bool = False) -> None:
         self._root = str(root)
+        self._file_mode, self._directory_mode = _PRIVATE_MODES if private else _MODES
         self._durable: set[str] = set()  # directories whose own names are known to be durable
 
     def lock(self, path: str) -> Callable[[], None]:
-        handle = os.open(self._at(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, _FILE_MODE)
+        handle = os.open(self._at(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, self._file_mode)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BaseException:
@@ -50,7 +54,7 @@ class PosixFiles:
         place = self._at(path)
         with contextlib.suppress(FileNotFoundError):
             os.unlink(place)
-        return PosixAppendFile(place, os.O_CREAT | os.O_EXCL)
+        return PosixAppendFile(place, os.O_CREAT | os.O_EXCL, self._file_mode)
 
     def open_append(self, path: str) -> "PosixAppendFile":
         return PosixAppendFile(self._at(path), 0)
@@ -66,7 +70,7 @@ class PosixFiles:
     def put(self, path: str, data: bytes) -> None:
         place = self._at(path)
         temporary = place + ".tmp"
-        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _FILE_MODE)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, self._file_mode)
         try:
             _write_all(handle, data)
             os.fsync(handle)
@@ -81,6 +85,17 @@ class PosixFiles:
             os.rmdir(self._at(path))
             self._durable.discard(path)
 
+    def shred(self, path: str) -> None:
+        handle = os.open(self._at(path), os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            left = os.fstat(handle).st_size
+            while left:
+                left -= os.write(handle, bytes(min(left, _BLOCK)))
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.unlink(self._at(path))
+
     def sync_directory(self, path: str) -> None:
         _sync_directory(self._at(path))
 
@@ -94,9 +109,9 @@ class PosixFiles:
         if path:
             self._make_durably(path.rpartition("/")[0])
             with contextlib.suppress(FileExistsError):
-                os.mkdir(self._at(path), _DIRECTORY_MODE)
+                os.mkdir(self._at(path), self._directory_mode)
         else:
-            os.makedirs(self._root, _DIRECTORY_MODE, exist_ok=True)
+            os.makedirs(self._root, self._directory_mode, exist_ok=True)
         _sync_directory(os.path.dirname(self._at(path)) or ".")
         self._durable.add(path)
 
@@ -104,8 +119,8 @@ class PosixFiles:
 class PosixAppendFile:
     """Implements ``ports.AppendFile`` on a file descriptor."""
 
-    def __init__(self, place: str, flags: int) -> None:
-        self._handle = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | flags, _FILE_MODE)
+    def __init__(self, place: str, flags: int, mode: int = 0) -> None:
+        self._handle = os.open(place, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | flags, mode)
 
     def write(self, data: bytes) -> None:
         written = os.write(self._handle, data)

@@ -103,5 +103,13 @@ class AuditUnavailable(Unavailable):
     """The audit log did not take the record durably: nothing may be released."""
 
 
+class KeysUnavailable(Unavailable):
+    """The pseudonym keys cannot be changed now: their files cannot be written, or another process is changing them."""
+
+
 class LogUnusable(Exception):  # noqa: N818  (a fact about the directory, not a bug of ours)
     """The audit log cannot be opened: another process has it, or its files contradict its signed checkpoint."""
+
+
+class KeysUnusable(LogUnusable):
+    """The keys that the audit log's pseudonyms come from are missing, damaged, or not those of this log."""

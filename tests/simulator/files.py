@@ -37,6 +37,10 @@ class Inode:
             self.durable += bytes(offset - len(self.durable))
         self.durable[offset : offset + len(data)] = data
 
+    def overwrite(self, data: bytes) -> None:
+        self.dirty.append((0, data))
+        self.live[: len(data)] = data
+
     def truncate(self, size: int) -> None:
         self.sync()
         del self.live[size:]
@@ -61,6 +65,8 @@ class Disk:
                 self._name(path, number)
             case ("write", number, data):
                 self.inodes[number].write(data)
+            case ("overwrite", number, data):
+                self.inodes[number].overwrite(data)
             case ("sync", number):
                 self.inodes[number].sync()
             case ("sync failed", number):
@@ -221,6 +227,14 @@ class SimulatedFiles:
     def remove(self, path: str) -> None:
         if path not in self._disk.live:
             raise FileNotFoundError(path)
+        self._do("remove", path)
+
+    def shred(self, path: str) -> None:
+        self._fault("shred")
+        inode = self._inode(path)
+        number = self._disk.live[path]
+        self._do("overwrite", number, bytes(len(inode.live)))
+        self._do("sync", number)
         self._do("remove", path)
 
     def sync_directory(self, path: str) -> None:
