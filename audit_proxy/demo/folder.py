@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from audit_proxy.demo.consents import APPS, AppCard
 from audit_proxy.settings.initial import Answers, make
 from audit_proxy.settings.shipped import shipped
+from audit_proxy.wiring.pseudonyms import names_of
 
 ISSUER = "https://login.sample.example/"
 AUDIENCE = "https://api.sample.example"
@@ -47,8 +48,10 @@ class Folder:
     def proxy_output(self) -> Path:
         return self.path / "state" / "proxy.stderr.jsonl"
 
-    def pseudonym_key(self) -> bytes:
-        return base64.b64decode((self.path / "keys" / "pseudonym.key").read_text())
+    def pseudonym(self, subject: str) -> str:
+        """A subject's pseudonym in the log, once the proxy has run."""
+        key = base64.b64decode((self.path / "keys" / "pseudonym.key").read_text())
+        return names_of(self.path / "state" / "pseudonyms", key, subject)[1]
 
     def token(self, app: AppCard, holder: str) -> str:
         """An access token as the platform's login would give the app for that person (RFC 9068)."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from audit_proxy.core.pseudonyms import pseudonym
 from audit_proxy.demo.received import Received
 
 Record = dict[str, Any]
@@ -53,9 +52,8 @@ class Sight:
     last: str = ""
 
 
-def about(log: list[Record], person: str, key: bytes) -> dict[str, Sight]:
-    """App -> what went to it about a person. ``key``: the pseudonym key; without it nobody can ask this."""
-    name = pseudonym(key, f"person:{person}")
+def about(log: list[Record], name: str) -> dict[str, Sight]:
+    """App -> what went to it about the person of that pseudonym, which nobody knows without the keys."""
     found: dict[str, Sight] = {}
     for record in log:
         if record["kind"] not in ("access", "denial") or record.get("app") is None:

@@ -227,5 +227,5 @@ async def _person(
     profile = await client.get(chosen, f"/people/{chosen}?fields=name", {"profile.read"})
     assert profile is not None  # the platform itself knows everybody
     seen = frozenset(direct.client.book.about(chosen)) - {"user.social"}
-    sights = about(log, chosen, folder.pseudonym_key())
+    sights = about(log, folder.pseudonym(f"person:{chosen}"))
     return Person(chosen, profile["name"], seen, through[chosen], sights)

@@ -8,7 +8,7 @@ Invariants:
 
 import stat
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,7 +21,7 @@ from audit_proxy.core.policy import App, Policy
 from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.apps import parse_apps
 from audit_proxy.settings.files import ConfigProblems, Document, Loc, Problem, read_yaml
-from audit_proxy.settings.model import Settings
+from audit_proxy.settings.model import Audit, Settings
 from audit_proxy.settings.policy import HASH_LENGTH, parse_policy
 from audit_proxy.settings.secrets import check_secret, read_secret
 from audit_proxy.settings.shapes import Secret
@@ -176,8 +176,13 @@ def _files_named(document: Document) -> Iterator[Problem]:
 
 def _keys_of_the_log(document: Document, base: Path) -> Iterator[Problem]:
     sources = []
+    named = _at(document.value, ("audit", "directory"))
+    log = base / (named if isinstance(named, str) else Audit.model_fields["directory"].default)
+    begun = (log / "checkpoint").exists()
     for name in ("signing_key", "pseudonym_key"):
-        yield from _secret_at(document, base, ("audit", name), key=True)
+        for problem in _secret_at(document, base, ("audit", name), key=True):
+            also = f"; the log in {log} goes on with the key it began with only: put back a copy of that" if begun else ""
+            yield replace(problem, text=problem.text + also)
         sources.append(_at(document.value, ("audit", name)))
     if sources[0] is not None and sources[0] == sources[1]:
         yield document.problem(

@@ -85,6 +85,7 @@ class Audit(Model):
     origin: str = Field(default="audit-proxy/node-1", pattern=r"^[!-*,-~]{1,200}$")  # no spaces, no "+" (signed note)
     signing_key: Secret
     pseudonym_key: Secret
+    pseudonym_store: Path = Path("state/pseudonyms")  # the erasable half of the keys; serve makes and changes it
     durability: Literal["fsync", "buffered"] = "fsync"
     commit_interval_ms: float = Field(default=5.0, ge=0, le=1000)  # the least time between two flushes under load
     commit_timeout_s: Seconds = 5.0

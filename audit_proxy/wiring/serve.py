@@ -12,10 +12,10 @@ from prometheus_client import CollectorRegistry
 from audit_proxy import __version__
 from audit_proxy.adapters.apps_file import FileApps
 from audit_proxy.adapters.clock_system import SystemClock
+from audit_proxy.adapters.consent_of_erased import ConsentOfErased
 from audit_proxy.adapters.consent_sqlite import open_consent_store
 from audit_proxy.adapters.http_aiohttp import AiohttpClient
 from audit_proxy.adapters.metrics_prometheus import PrometheusMetrics
-from audit_proxy.adapters.pseudonyms_keyed import KeyedPseudonymizer
 from audit_proxy.frontends.admin import AdminFrontend
 from audit_proxy.frontends.data_plane.exchange import Stages, Wire
 from audit_proxy.frontends.data_plane.headers import PeerTrust
@@ -30,6 +30,7 @@ from audit_proxy.settings.load import Loaded
 from audit_proxy.settings.secrets import read_key, read_secret
 from audit_proxy.wiring.identity import open_tokens
 from audit_proxy.wiring.log import open_audit_log
+from audit_proxy.wiring.pseudonyms import open_pseudonyms
 
 READY_AFTER_FAILURE_S = 2.0  # traffic must come back for the log to prove itself, so unreadiness ends by itself
 _log = structlog.get_logger("audit_proxy")
@@ -101,7 +102,15 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
         on_failure=failed,
     )
     stack.push_async_callback(log.close)
-    pseudonyms = KeyedPseudonymizer(read_key(audit.pseudonym_key))
+    pseudonyms = await open_pseudonyms(
+        audit.pseudonym_store,
+        audit.directory,
+        read_key(audit.pseudonym_key),
+        clock,
+        fresh=not log.size,
+        on_failure=failed,
+    )
+    stack.push_async_callback(pseudonyms.close)
     consent = await open_consent_store(
         settings.consent.path,
         cache_entries=settings.consent.cache_entries,
@@ -140,7 +149,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
             FileApps(loaded.apps),
             unsafe_token_in_query=settings.identity.unsafe_token_in_query,
         ),
-        Reviewer(catalog, policy, consent, settings.limits.response_depth),
+        Reviewer(catalog, policy, ConsentOfErased(consent, pseudonyms), settings.limits.response_depth),
         recorder,
         upstream,
         metrics,

@@ -4,7 +4,6 @@ The expectation is made by this file alone, from the platform's own answer and t
 overlay means, written for the sample's shapes.
 """
 
-import base64
 import json
 import random
 from dataclasses import dataclass
@@ -13,7 +12,6 @@ import aiohttp
 import pytest
 from aiohttp.test_utils import TestServer
 
-from audit_proxy.core.pseudonyms import pseudonym
 from audit_proxy.demo.platform import make_app
 from audit_proxy.demo.world import World
 from audit_proxy.settings.shipped import shipped
@@ -231,13 +229,9 @@ async def test_exactly_what_was_permitted_arrives(proxy):
         record = next(one for one in proxy.records() if one.id == headers["X-Audit-Id"])
         named_people = {one for group in record.disclosed for one in group.subjects}
         arrived = {subject for fact in got for subject in subjects(fact)}
-        assert {pseudonym(key(proxy), f"person:{one}") for one in arrived} == named_people, path
+        assert {proxy.pseudonym(one) for one in arrived} == named_people, path
     assert told_any == len(CASES)
     assert kept_back > len(CASES) / 2
-
-
-def key(proxy):
-    return base64.b64decode((proxy.folder / "pseudonym.key").read_text())
 
 
 def subjects(fact):

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from audit_proxy.core.record import Record, decode
 from audit_proxy.settings.admin_tokens import create
 from audit_proxy.settings.check import check
+from audit_proxy.wiring.pseudonyms import names_of
 from audit_proxy.wiring.serve import Running, serve
 
 ISSUER = "https://issuer.example.org"
@@ -108,6 +109,11 @@ class Proxy:
             for line in path.read_bytes().splitlines()
         ]
         return [one for one in map(decode, lines) if one.kind in wanted]
+
+    def pseudonym(self, person: str, epoch: int = 1) -> str:
+        """What records call a person."""
+        key = base64.b64decode((self.folder / "pseudonym.key").read_text())
+        return names_of(self.folder / "state" / "pseudonyms", key, f"person:{person}")[epoch]
 
     def everything_written(self) -> bytes:
         """Every byte under the log's directory."""

@@ -11,6 +11,7 @@ import contextlib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TypeVar
 
+from audit_proxy.adapters.pseudonyms_keyed.binding import BINDING, bind, bound_to
 from audit_proxy.adapters.pseudonyms_keyed.keystore import KeyStore
 from audit_proxy.adapters.pseudonyms_keyed.pseudonymizer import KeyedPseudonymizer
 from audit_proxy.core.errors import KeysUnavailable, KeysUnusable
@@ -22,19 +23,32 @@ _T = TypeVar("_T")
 
 async def open_keyring(
     files: Files,
+    log: Files,
     master: bytes,
     clock: Clock,
     *,
-    create: bool,
+    fresh: bool,
     cache_entries: int = 200_000,
     look_s: float = LOOK_S,
     on_failure: Callable[[], None] = lambda: None,
 ) -> "Keyring":
-    """``master``: the pseudonym key. ``create``: makes the first epoch's keys where there are none. ``on_failure`` is told
-    when other processes' changes cannot be read. Raises KeysUnusable, KeysUnavailable.
+    """The keys in ``files`` for the log in ``log``. ``master``: the pseudonym key. ``fresh``: the log has no records, so keys
+    are made where there are none. ``on_failure`` is told when other processes' changes cannot be read. Raises KeysUnusable,
+    KeysUnavailable, OSError.
     """
     store = KeyStore(files, master)
-    await asyncio.to_thread(store.open, clock.now(), create=create)
+
+    def opened() -> None:
+        bound = bound_to(log)
+        if bound is None and not fresh:
+            raise KeysUnusable(f"the log has records, but its file {BINDING!r} is gone; put back a copy")
+        store.open(clock.now(), create=bound is None)
+        if bound is None:
+            bind(log, store.identity)
+        elif bound != store.identity:
+            raise KeysUnusable("the pseudonym keys are not those that the log began with; put back a copy of those")
+
+    await asyncio.to_thread(opened)
     ring = Keyring(store, clock, cache_entries, on_failure)
     ring.start(look_s)
     return ring
@@ -61,11 +75,6 @@ class Keyring:
             self._looking.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await self._looking
-
-    @property
-    def ids(self) -> dict[int, bytes]:
-        """The live epochs' ids, which tell one key store from another."""
-        return {number: epoch.top.id for number, epoch in self._store.epochs.items()}
 
     def erased(self, subjects: Sequence[str]) -> Collection[str]:
         return self._hot.erased(subjects)

@@ -50,6 +50,7 @@ class KeyStore:
         self._master = master
         self._loaded: dict[_Part, int] = {}  # the generation of each part that is in memory
         self._epochs: Mapping[int, Epoch] = {}
+        self.identity = b""  # the first epoch's id, which stays when its keys have expired
         self.readings = 0  # times that something was read which other processes had changed
 
     @property
@@ -124,7 +125,9 @@ class KeyStore:
             finally:
                 release()
         except OSError as exc:
-            raise KeysUnavailable(f"the pseudonym keys cannot be changed: {exc.strerror or type(exc).__name__}") from exc
+            raise KeysUnavailable(
+                f"the pseudonym keys cannot be changed: {exc.strerror or type(exc).__name__}"
+            ) from exc
 
     def _lock(self) -> Callable[[], None]:
         until = time.monotonic() + LOCK_WAIT_S
@@ -140,6 +143,7 @@ class KeyStore:
         top = new_top(number, os.urandom(EPOCH_ID_BYTES), now, self._master, os.urandom(TOP_BYTES))
         self._replace((number, _TOP), encode_part(top))
         self._epochs = {**self._epochs, number: open_epoch(top, self._master)}
+        self.identity = self.identity or top.id
 
     def _erase(self, epoch: Epoch, subject: str) -> bool:
         path = epoch.path_of(subject)
@@ -170,7 +174,9 @@ class KeyStore:
         """Ends what a crash broke off: former generations, what was being written, keys that a shard stands in for."""
         names = self._files.names("")
         newest = self._newest(names)
-        kept = {_name(part, generation) for part, generation in newest.items() if part[1] == _TOP or part[0] in self._epochs}
+        kept = {
+            _name(part, generation) for part, generation in newest.items() if part[1] == _TOP or part[0] in self._epochs
+        }
         left = [name for name in names if name not in kept and _NAME.match(name.removesuffix(".tmp"))]
         for name in left:
             self._files.shred(name)
@@ -197,6 +203,8 @@ class KeyStore:
         epochs = dict(self._epochs)
         tops = {number: decode_top(self._bytes(found, (number, which))) for number, which in news if which == _TOP}
         for number, top in tops.items():
+            if number == 1:
+                self.identity = top.id
             if not top.block:
                 epochs.pop(number, None)
             elif number in epochs:

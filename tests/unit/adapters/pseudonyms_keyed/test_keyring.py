@@ -6,7 +6,7 @@ import errno
 import pytest
 
 from audit_proxy.adapters.pseudonyms_keyed import open_keyring
-from audit_proxy.core.errors import KeysUnavailable
+from audit_proxy.core.errors import KeysUnavailable, KeysUnusable
 from tests.simulator.files import SimulatedFiles
 
 KEY = b"k" * 32
@@ -25,7 +25,8 @@ async def opened():
     rings = []
 
     async def open_it(files, **options):
-        rings.append(await open_keyring(files, KEY, Clock(), **{"create": True, "look_s": 0.01, **options}))
+        log = options.pop("log", None) or SimulatedFiles()
+        rings.append(await open_keyring(files, log, KEY, Clock(), **{"fresh": True, "look_s": 0.01, **options}))
         return rings[-1]
 
     yield open_it
@@ -64,7 +65,7 @@ async def test_rotation_is_in_force_when_it_returns(opened):
     assert await ring.names(PEOPLE[1]) == {}
     await ring.expire(1)
     assert await ring.names(PEOPLE[0]) == {2: second[0]}
-    assert set(ring.ids) == {2}
+    assert set(await ring.live()) == {2}
 
 
 async def test_an_erasure_reaches_the_processes_that_share_the_keys(opened):
@@ -124,3 +125,31 @@ async def test_a_caller_that_goes_does_not_leave_a_change_half_done(opened):
         await task
     assert await ring.erase(PEOPLE[0]) == 0
     assert ring.pseudonyms(PEOPLE)[0] == "erased"
+
+
+async def test_a_log_with_records_goes_on_with_its_own_keys_only(opened):
+    """Not with keys that are gone, nor with others, nor when it no longer says which: never with new ones."""
+    files, log = SimulatedFiles(), SimulatedFiles()
+    ring = await opened(files, log=log)
+    before = ring.pseudonyms(PEOPLE)
+    await ring.rotate()
+    await ring.expire(1)
+    assert (await opened(files, log=log, fresh=False)).pseudonyms(PEOPLE) == ring.pseudonyms(PEOPLE) != before
+    for fresh in (True, False):
+        with pytest.raises(KeysUnusable, match="no pseudonym keys"):
+            await opened(SimulatedFiles(), log=log, fresh=fresh)
+        other = SimulatedFiles()
+        await opened(other)
+        with pytest.raises(KeysUnusable, match="not those that the log began with"):
+            await opened(other, log=log, fresh=fresh)
+    with pytest.raises(KeysUnusable, match="is gone"):
+        await opened(files, fresh=False)
+    log.alter("pseudonym-keys", lambda _old: b"xyz")
+    with pytest.raises(KeysUnusable, match="damaged"):
+        await opened(files, log=log, fresh=False)
+
+
+async def test_two_logs_can_share_keys(opened):
+    """Of two processes on one machine: a person has one pseudonym in both logs."""
+    files = SimulatedFiles()
+    assert (await opened(files)).pseudonyms(PEOPLE) == (await opened(files)).pseudonyms(PEOPLE)

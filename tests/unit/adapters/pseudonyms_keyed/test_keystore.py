@@ -123,7 +123,6 @@ def test_a_directory_that_another_process_holds_is_told(files, monkeypatch):
     assert store.erase("person:1") == 1
 
 
-
 def every_key_on_the_way(epoch, subject):
     """The keys from which the subject's own can be derived, and that one."""
     path = epoch.path_of(subject)
@@ -213,12 +212,13 @@ def test_a_failing_disk_is_told_and_the_next_try_completes(operation, after):
     before = names(store)[1]
     removed = every_key_on_the_way(store.current, PEOPLE[0])
     files.fail[operation] = [None] * after + [OSError(errno.EIO, "Input/output error", "/secret/place")]
+    failed = None
     try:
         store.erase(PEOPLE[0])
     except KeysUnavailable as error:
-        assert "Input/output error" in str(error)
-        assert "secret" not in str(error)
+        failed = str(error)
         store.erase(PEOPLE[0])
+    assert failed in {None, "the pseudonym keys cannot be changed: Input/output error"}
     files.fail.clear()
     assert names(store)[1] == [None, None, *before[2:]]
     store.erase(PEOPLE[2])  # the next change overwrites what is left
