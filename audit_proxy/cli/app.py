@@ -32,6 +32,8 @@ COMMANDS = (
     Lazy("schema", "Print the JSON Schema of a configuration file.", "audit_proxy.cli.schema:schema"),
     Lazy("app", "Registered apps (OAuth clients).", "audit_proxy.cli.apps:app_app"),
     Lazy("consent", "People's grants and withdrawals, through the admin API.", "audit_proxy.cli.consent:consent_app"),
+    Lazy("subject", "One person: what apps received, and erasure.", "audit_proxy.cli.subject:subject_app"),
+    Lazy("keys", "The epochs of the pseudonym keys.", "audit_proxy.cli.keys:keys_app"),
     Lazy(
         "log",
         "The audit log: read it, verify that nothing was altered or removed, prove single records.",

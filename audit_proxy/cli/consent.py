@@ -3,30 +3,25 @@
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, BinaryIO, NoReturn, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Annotated, Any, BinaryIO
+from urllib.parse import quote
 
-import aiohttp
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from yarl import URL
 
-from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, tell_problems
-from audit_proxy.settings.files import ConfigProblems
-from audit_proxy.settings.load import load_settings_only
+from audit_proxy.cli.admin_api import Admin, AdminClient, Strange, TokenFile, answer, call, talk, wrong
+from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json
 
 consent_app = typer.Typer(
     name="consent", help="People's grants and withdrawals, through the admin API.", no_args_is_help=True
 )
 
 _BLOCK = 64 * 1024  # bytes
-_LAST_LINE_MAX = 4 * 1024 * 1024  # bytes: the last line tells each refused line
 _TOLD_MAX = 20  # refused lines told to people; --json tells all that the proxy did
-_T = TypeVar("_T")
 
 
 class Form(StrEnum):
@@ -36,18 +31,6 @@ class Form(StrEnum):
 
 _MEDIA = {Form.csv: "text/csv", Form.ndjson: "application/x-ndjson"}
 
-Admin = Annotated[
-    str | None, typer.Option("--admin", metavar="URL", help="The admin listener; by default as the configuration says.")
-]
-TokenFile = Annotated[
-    Path,
-    typer.Option(
-        "--token-file",
-        metavar="FILE",
-        envvar="AUDIT_PROXY_ADMIN_TOKEN_FILE",
-        help="A file that holds an admin token of role consent or admin (reader for show).",
-    ),
-]
 App = Annotated[str, typer.Argument(metavar="APP", help="The app's OAuth client id.")]
 Subject = Annotated[str, typer.Argument(metavar="SUBJECT", help="The person, as namespace:id.")]
 Source = Annotated[str, typer.Option(help="Where the statement was collected.")]
@@ -70,17 +53,17 @@ def import_(
     try:
         source: BinaryIO = sys.stdin.buffer if file == "-" else Path(file).open("rb")  # noqa: SIM115  (closed below)
     except OSError as error:
-        _wrong(f"{file}: {error.strerror}")
+        wrong(f"{file}: {error.strerror}")
     with source:
         size = None if file == "-" else Path(file).stat().st_size
-        last = _talk(admin, config, token_file, lambda client: _import(client, source, size or None, kind))
+        last = talk(admin, config, token_file, lambda client: _import(client, source, size or None, kind))
     problem = last.get("problem")
     if json_output:
         typer.echo(as_json(last))
     else:
         _tell_import(last)
     if problem is not None:
-        _wrong(f"{problem['reason']}: {problem.get('detail', problem['title'])}")
+        wrong(f"{problem['reason']}: {problem.get('detail', problem['title'])}")
     if last["refused"]:
         raise typer.Exit(1)
 
@@ -95,7 +78,7 @@ def show(
     json_output: AsJson = False,
 ) -> None:
     """What is stored about one person's consent towards one app."""
-    held = _talk(admin, config, token_file, lambda client: _call(client, "GET", _path(app, subject)))
+    held = talk(admin, config, token_file, lambda client: call(client, "GET", _path(app, subject)))
     if json_output:
         typer.echo(as_json(held))
         return
@@ -135,7 +118,7 @@ def put(
         "source": source,
         "evidence": evidence,
     }
-    done = _talk(admin, config, token_file, lambda client: _call(client, "PUT", _path(app, subject), body))
+    done = talk(admin, config, token_file, lambda client: call(client, "PUT", _path(app, subject), body))
     typer.echo(as_json(done) if json_output else "The grant is in force.")
 
 
@@ -153,110 +136,23 @@ def withdraw(
     """Withdraw one person's consent, in force everywhere within a second."""
     body = {"source": source, "evidence": evidence}
     path = _path(app, subject) + "/withdraw"
-    done = _talk(admin, config, token_file, lambda client: _call(client, "POST", path, body))
+    done = talk(admin, config, token_file, lambda client: call(client, "POST", path, body))
     typer.echo(as_json(done) if json_output else f"Withdrawn at {done['withdrawn_at']}.")
 
 
-class _Denied(Exception):  # noqa: N818  (an answer of the admin API, not a fault)
-    def __init__(self, problem: dict[str, Any]) -> None:
-        super().__init__(problem.get("reason"))
-        self.problem = problem
-
-
-class _Strange(Exception):  # noqa: N818  (as above)
-    """What answers is no admin API."""
-
-
-def _wrong(text: str) -> NoReturn:
-    typer.echo(text, err=True)
-    raise typer.Exit(2)
-
-
 def _form_of(file: str) -> Form:
-    for form, ending in ((Form.csv, ".csv"), (Form.ndjson, ".ndjson"), (Form.ndjson, ".jsonl")):
-        if file.lower().endswith(ending):
-            return form
-    _wrong("The format cannot be told from the file's ending; say --format csv or --format ndjson.")
+    endings = {".csv": Form.csv, ".ndjson": Form.ndjson, ".jsonl": Form.ndjson}
+    form = endings.get(Path(file).suffix.lower())
+    if form is None:
+        wrong("The format cannot be told from the file's ending; say --format csv or --format ndjson.")
+    return form
 
 
 def _path(app: str, subject: str) -> str:
     return f"/v1/consent/{quote(app, safe='')}/{quote(subject, safe='')}"
 
 
-def _base(admin: str | None, config: Path) -> str:
-    if admin is not None:
-        parts = urlsplit(admin)
-        if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
-            _wrong("--admin: http://HOST[:PORT] or https://HOST[:PORT]")
-        return admin.rstrip("/")
-    try:
-        listener = load_settings_only(config).admin
-    except ConfigProblems as error:
-        tell_problems(error.problems)
-        raise typer.Exit(2) from None
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(listener.host, listener.host)  # noqa: S104  (compared, not bound)
-    return f"http://[{host}]:{listener.port}" if ":" in host else f"http://{host}:{listener.port}"
-
-
-def _token(file: Path) -> str:
-    try:
-        token = file.read_bytes().strip().decode("ascii")
-    except (OSError, UnicodeDecodeError) as error:
-        _wrong(f"{file}: {getattr(error, 'strerror', None) or 'holds no token'}")
-    if not token.isprintable() or not 0 < len(token) <= 512 or " " in token:
-        _wrong(f"{file}: holds no token")
-    return token
-
-
-def _talk(admin: str | None, config: Path, token_file: Path, work: Callable[["_Client"], Awaitable[_T]]) -> _T:
-    """What ``work`` returns; ends the command where the admin API refuses (exit code 1: its answer is no) or is not there."""
-    base, token = _base(admin, config), _token(token_file)
-
-    async def talk() -> _T:
-        timeout = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=90)
-        headers = {"Authorization": f"Bearer {token}"}
-        async with aiohttp.ClientSession(timeout=timeout, headers=headers, read_bufsize=_LAST_LINE_MAX) as session:
-            return await work(_Client(session, base))
-
-    try:
-        return asyncio.run(talk())
-    except _Denied as denied:
-        problem = denied.problem
-        typer.echo(f"{problem['reason']}: {problem.get('detail') or problem.get('title', '')}", err=True)
-        if problem.get("applied"):
-            typer.echo("It is in force, but was not recorded: repeat the command.", err=True)
-        raise typer.Exit(1 if problem["reason"] == "superseded" else 2) from None
-    except (aiohttp.ClientError, OSError, ValueError, _Strange) as error:
-        _wrong(f"{base}: no answer of an admin API ({type(error).__name__})")
-
-
-class _Client:
-    def __init__(self, session: aiohttp.ClientSession, base: str) -> None:
-        self._session = session
-        self._base = base
-
-    def request(self, method: str, path: str, **more: Any) -> Any:
-        # No redirects: they would carry the token to wherever the answer says.
-        return self._session.request(method, URL(self._base + path, encoded=True), allow_redirects=False, **more)
-
-
-async def _call(client: _Client, method: str, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
-    async with client.request(method, path, **({"json": body} if body is not None else {})) as response:
-        return await _answer(response)
-
-
-async def _answer(response: aiohttp.ClientResponse) -> dict[str, Any]:
-    answer = json.loads(await response.read())
-    if not isinstance(answer, dict):
-        raise _Strange
-    if response.status != 200:
-        if "reason" not in answer:
-            raise _Strange
-        raise _Denied(answer)
-    return answer
-
-
-async def _import(client: _Client, source: BinaryIO, size: int | None, form: Form) -> dict[str, Any]:
+async def _import(client: AdminClient, source: BinaryIO, size: int | None, form: Form) -> dict[str, Any]:
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -275,15 +171,15 @@ async def _import(client: _Client, source: BinaryIO, size: int | None, form: For
         headers = {"Content-Type": _MEDIA[form]}
         async with client.request("POST", "/v1/consent/import", data=blocks(), headers=headers) as response:
             if response.status != 200:
-                await _answer(response)
+                await answer(response)
             last: dict[str, Any] = {}
             async for line in response.content:
                 last = json.loads(line)
                 if not isinstance(last, dict) or "taken" not in last:
-                    raise _Strange
+                    raise Strange
                 progress.update(bar, description=f"{last['taken']} taken, {last['refused']} refused")
     if "problems" not in last:
-        raise _Strange
+        raise Strange
     return last
 
 

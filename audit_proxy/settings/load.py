@@ -181,7 +181,9 @@ def _keys_of_the_log(document: Document, base: Path) -> Iterator[Problem]:
     begun = (log / "checkpoint").exists()
     for name in ("signing_key", "pseudonym_key"):
         for problem in _secret_at(document, base, ("audit", name), key=True):
-            also = f"; the log in {log} goes on with the key it began with only: put back a copy of that" if begun else ""
+            also = (
+                f"; the log in {log} goes on with the key it began with only: put back a copy of that" if begun else ""
+            )
             yield replace(problem, text=problem.text + also)
         sources.append(_at(document.value, ("audit", name)))
     if sources[0] is not None and sources[0] == sources[1]:

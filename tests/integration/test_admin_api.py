@@ -15,7 +15,7 @@ from audit_proxy.frontends.admin.access import ACTIONS
 from audit_proxy.frontends.admin.openapi import openapi
 from audit_proxy.frontends.admin.problems import STATUS, TITLES, AdminReason
 from audit_proxy.wiring.log import open_audit_log
-from tests.simulator.admin import HashPseudonyms, WallClock, admin_stage, token
+from tests.simulator.admin import WallClock, admin_stage, token
 
 PAIR = "/v1/consent/quiz/person:1001"
 GRANT = {"scopes": ["likes"], "purpose": "marketing", "source": "app", "evidence": "SECRET-form"}
@@ -184,7 +184,7 @@ async def test_every_call_is_a_record_without_raw_ids(stage):
     assert stage.kinds == kinds
     assert ids[:5] == [each.id for each in stage.log.records[:5]]
     put = stage.log.records[0]
-    (pseudonym,) = HashPseudonyms().pseudonyms(["person:1001"])
+    (pseudonym,) = stage.keys.pseudonyms(["person:1001"])
     assert put.target == {
         "app": "quiz",
         "subject": pseudonym,
@@ -326,7 +326,7 @@ async def test_with_the_real_log_the_record_is_on_disk_when_the_answer_comes(tmp
     ("role", "may"),
     [
         ("platform", {"consent.put", "consent.withdraw", "consent.import", "consent.loaded", "openapi.get"}),
-        ("grafana", {"consent.get", "metrics.get", "openapi.get"}),
+        ("grafana", {"consent.get", "subject.pseudonyms", "keys.list", "metrics.get", "openapi.get"}),
         ("ops", set(ACTIONS) - {"unknown"}),
     ],
 )
@@ -339,6 +339,10 @@ async def test_each_role_may_do_what_is_its_own(stage, role, may):
         "consent.withdraw": ("POST", PAIR + "/withdraw", {}),
         "consent.import": ("POST", "/v1/consent/import", ndjson),
         "consent.loaded": ("POST", "/v1/consent/loaded", {}),
+        "subject.erase": ("POST", "/v1/subjects/person:1/erase", {}),
+        "subject.pseudonyms": ("GET", "/v1/subjects/person:1/pseudonyms", {}),
+        "keys.list": ("GET", "/v1/keys", {}),
+        "keys.rotate": ("POST", "/v1/keys/rotate", {}),
         "openapi.get": ("GET", "/v1/openapi.json", {}),
         "metrics.get": ("GET", "/metrics", {}),
     }

@@ -10,9 +10,11 @@ import aiohttp
 from prometheus_client import CollectorRegistry, Counter
 
 from audit_proxy.adapters.consent_sqlite import open_consent_store
+from audit_proxy.adapters.pseudonyms_keyed import open_keyring
 from audit_proxy.core.errors import AuditUnavailable
 from audit_proxy.core.record import decode
 from audit_proxy.frontends.admin import AdminFrontend
+from tests.simulator.files import SimulatedFiles
 
 TOKENS = {"platform": "consent", "grafana": "reader", "ops": "admin"}
 
@@ -53,13 +55,6 @@ class MemoryLog:
         return [(each.action, each.actor, each.reason) for each in self.records]
 
 
-class HashPseudonyms:
-    """Port Pseudonymizer: distinct, and no id shows through."""
-
-    def pseudonyms(self, subjects):
-        return [hashlib.sha256(subject.encode()).hexdigest()[:22] for subject in subjects]
-
-
 class WallClock:
     def now(self):
         return time.time()
@@ -82,13 +77,14 @@ async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_op
         store = await open_consent_store(
             tmp_path / "consent.sqlite3", cache_entries=10_000, feed_interval_s=0.05, clock=WallClock()
         )
+    keys = await open_keyring(SimulatedFiles(), SimulatedFiles(), b"k" * 32, WallClock(), fresh=True)
     registry = CollectorRegistry()
     Counter("audit_proxy_sample", "A sample.", registry=registry).inc(7)
     kinds = []
     frontend = AdminFrontend(
         store,
         log,
-        HashPseudonyms(),
+        keys,
         tokens,
         registry,
         checks or {},
@@ -106,8 +102,11 @@ async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_op
                 bearer = {"Authorization": f"Bearer {token(who)}"} if who else {}
                 return session.request(method, base + path, headers={**bearer, **dict(headers)}, **more)
 
-            yield SimpleNamespace(call=call, log=log, store=store, base=base, port=port, frontend=frontend, kinds=kinds)
+            yield SimpleNamespace(
+                call=call, log=log, store=store, keys=keys, base=base, port=port, frontend=frontend, kinds=kinds
+            )
     finally:
         await frontend.stop()
+        await keys.close()
         if own:
             await store.close()

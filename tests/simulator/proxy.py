@@ -41,7 +41,13 @@ class Proxy:
     admin_token: str
     session: aiohttp.ClientSession
     stop: asyncio.Event
+    task: "asyncio.Task[bool]"
     extra: dict[str, Any] = field(default_factory=dict)
+
+    async def end(self) -> None:
+        """Ends it before its time, as SIGTERM does; its folder can be read, or served again."""
+        self.stop.set()
+        await self.task
 
     @property
     def url(self) -> str:
@@ -175,16 +181,22 @@ async def running_proxy(
     }
     for section, values in settings.items():
         document[section] = {**document.get(section, {}), **values}
-    config = folder / "audit-proxy.yaml"
-    private(config, yaml.safe_dump(document))
+    private(folder / "audit-proxy.yaml", yaml.safe_dump(document))
+    async with serving(folder, key, tokens["tests"]) as proxy:
+        yield proxy
+
+
+@contextlib.asynccontextmanager
+async def serving(folder: Path, key: Ed25519PrivateKey, admin_token: str) -> AsyncIterator[Proxy]:
+    """Serves what stands in a folder: for a proxy that was ended and starts again, ``serving(p.folder, p.key, p.admin_token)``."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
-    task = asyncio.create_task(serve(check(config), ready=ready.set_result, stop=stop))
+    task = asyncio.create_task(serve(check(folder / "audit-proxy.yaml"), ready=ready.set_result, stop=stop))
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         await task
     async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
         try:
-            yield Proxy(folder, ready.result(), key, tokens["tests"], session, stop)
+            yield Proxy(folder, ready.result(), key, admin_token, session, stop, task)
         finally:
             stop.set()
             await task

@@ -29,7 +29,6 @@ from audit_proxy.core.pseudonyms.epoch import (
     encode_part,
     new_top,
     open_epoch,
-    shard_of,
 )
 from audit_proxy.ports import Files
 
@@ -150,7 +149,7 @@ class KeyStore:
         changed = tree.puncture(epoch.blocks, path)
         if not changed:
             return False
-        self._replace((epoch.number, f"{path[0]:02x}"), encode_part(shard_of(epoch, path[0], changed)))
+        self._replace((epoch.number, f"{path[0]:02x}"), encode_part(epoch.shard(path[0], changed)))
         if b"" in changed:
             self._replace_top(epoch, changed[b""])
         epoch.apply(changed)

@@ -66,5 +66,5 @@ class KeyedPseudonymizer:
         if upper is not None:
             person_key: bytes | None = tree.descend(upper, path[tree.UPPER :])
         else:
-            person_key = tree.find(self.epoch.blocks, path)
+            person_key = tree.find(self.epoch.blocks, path, tree.UPPER)
         return tree.ERASED if person_key is None else tree.pseudonym_under(person_key, self._name_key, raw)

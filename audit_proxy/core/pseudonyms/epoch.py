@@ -54,6 +54,7 @@ class Epoch:
     secrets: tree.Secrets
     blocks: dict[bytes, bytes] = field(default_factory=dict)
     punctured: bool = False
+    _below: dict[int, list[bytes]] = field(default_factory=dict)  # step of the top -> paths of the blocks below it
 
     @property
     def number(self) -> int:
@@ -71,8 +72,15 @@ class Epoch:
         was or its siblings' new place, never nothing for somebody who was not erased.
         """
         for path in sorted(blocks, key=len, reverse=True):
+            if path not in self.blocks:
+                self._below.setdefault(path[0], []).append(path)
             self.blocks[path] = blocks[path]
         self.punctured = True
+
+    def shard(self, step: int, changed: Mapping[bytes, bytes]) -> "Shard":
+        """The shard under ``step`` of the top, with these blocks changed."""
+        blocks = {path: self.blocks[path] for path in self._below.get(step, ())}
+        return Shard(self.number, step, {**blocks, **{path: block for path, block in changed.items() if path}})
 
     def put(self, shard: "Shard") -> None:
         """Puts a shard in the place of the top's key for it."""
@@ -92,13 +100,6 @@ def open_epoch(top: Top, master: bytes) -> Epoch:
     if secrets.check != top.check:
         raise PartInvalid(f"the pseudonym key is not the one that epoch {top.number} was made with")
     return Epoch(top, secrets, {b"": top.block})
-
-
-def shard_of(epoch: Epoch, step: int, changed: Mapping[bytes, bytes]) -> Shard:
-    """The shard under ``step`` of the top with these blocks changed."""
-    first = bytes([step])
-    blocks = {path: block for path, block in epoch.blocks.items() if path[:1] == first}
-    return Shard(epoch.number, step, {**blocks, **{path: block for path, block in changed.items() if path}})
 
 
 def encode_part(part: Top | Shard) -> bytes:

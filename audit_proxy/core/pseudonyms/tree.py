@@ -77,9 +77,12 @@ def expand(node: bytes, arity: int) -> bytes:
     return b"".join([descend(node, step) for step in _STEP[:arity]])
 
 
-def find(blocks: Blocks, path: bytes) -> bytes | None:
-    """The key at ``path`` (a person's, or a node's on the way), None when it was removed."""
-    for depth, step in enumerate(path):
+def find(blocks: Blocks, path: bytes, start: int = 0) -> bytes | None:
+    """The key at ``path`` (a person's, or a node's on the way), None when it was removed. ``start``: the keys of so many
+    levels are known to have been removed.
+    """
+    for depth in range(start, len(path)):
+        step = path[depth]
         block = blocks.get(path[:depth])
         if block is None:
             return None

@@ -1,7 +1,7 @@
-"""The admin listener: consent API, health, metrics, and the OpenAPI document that describes it.
+"""The admin listener: consent, erasure and keys, health, metrics, and the OpenAPI document that describes it.
 
 ``frontend`` has the listener and the way of every call: ``access`` (whose token, which role), ``trail`` (its record), then
-``consent`` or ``load``, ``health``, ``openapi``; ``problems`` has the refusals, ``call`` what a handler sees. I/O: the
+``consent``, ``load`` or ``keys``, ``health``, ``openapi``; ``problems`` has the refusals, ``call`` what a handler sees. I/O: the
 listener's sockets; everything else goes through ports.
 """
 

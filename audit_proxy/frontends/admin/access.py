@@ -21,6 +21,10 @@ ACTIONS: dict[str, frozenset[str]] = {
     "consent.import": frozenset({"consent", "admin"}),
     "consent.loaded": frozenset({"consent", "admin"}),
     "consent.get": frozenset({"reader", "admin"}),
+    "subject.erase": frozenset({"admin"}),
+    "subject.pseudonyms": frozenset({"reader", "admin"}),
+    "keys.list": frozenset({"reader", "admin"}),
+    "keys.rotate": frozenset({"admin"}),
     "metrics.get": frozenset({"reader", "admin"}),
     "openapi.get": frozenset({"consent", "reader", "admin"}),
     "unknown": frozenset({"consent", "reader", "admin"}),  # a path or method there is not: answered 404 or 405

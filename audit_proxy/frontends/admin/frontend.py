@@ -23,11 +23,12 @@ from audit_proxy.frontends.admin.access import Access, Token, permits
 from audit_proxy.frontends.admin.call import BODY_MAX, Call, answer
 from audit_proxy.frontends.admin.consent import ConsentApi
 from audit_proxy.frontends.admin.health import Check, Health
+from audit_proxy.frontends.admin.keys import KeysApi, SubjectApi
 from audit_proxy.frontends.admin.load import LoadApi
 from audit_proxy.frontends.admin.openapi import openapi
 from audit_proxy.frontends.admin.problems import AdminReason, Refused, problem
 from audit_proxy.frontends.admin.trail import OnRecord, Refusals, Trail
-from audit_proxy.ports import AuditLog, Clock, ConsentAdmin, ConsentLoad, Pseudonymizer
+from audit_proxy.ports import AuditLog, Clock, ConsentAdmin, ConsentLoad, KeyEpochs, Pseudonymizer, SubjectKeys
 
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -46,6 +47,10 @@ class AdminStore(ConsentAdmin, ConsentLoad, Protocol):
     """What the admin API needs of the consent store."""
 
 
+class AdminKeys(KeyEpochs, SubjectKeys, Pseudonymizer, Protocol):
+    """What the admin API needs of the pseudonym keys."""
+
+
 class AdminFrontend:
     """``checks``: what ``/readyz`` asks, by name; one that raises or returns False is not well. ``node``: what records call this process.
 
@@ -56,7 +61,7 @@ class AdminFrontend:
         self,
         store: AdminStore,
         log: AuditLog,
-        pseudonyms: Pseudonymizer,
+        keys: AdminKeys,
         tokens: Iterable[Token],
         registry: CollectorRegistry,
         checks: Mapping[str, Check],
@@ -66,12 +71,14 @@ class AdminFrontend:
         metrics_open: bool = False,
         on_record: OnRecord = lambda _kind: None,
     ) -> None:
-        self._trail = Trail(log, pseudonyms, clock, node, on_record)
+        self._trail = Trail(log, keys, clock, node, on_record)
         self._access = Access(tokens)
         self._registry = registry
         self._health = Health(checks)
         self._consent = ConsentApi(store, store)
         self._import = LoadApi(store)
+        self._subjects = SubjectApi(keys)
+        self._keys = KeysApi(keys)
         self._metrics_open = metrics_open
         self._runner: web.AppRunner | None = None
 
@@ -85,6 +92,10 @@ class AdminFrontend:
             ("POST", pair + "/withdraw", "consent.withdraw", self._consent.withdraw),
             ("POST", "/v1/consent/import", "consent.import", self._import.load),
             ("POST", "/v1/consent/loaded", "consent.loaded", self._consent.loaded),
+            ("POST", "/v1/subjects/{subject}/erase", "subject.erase", self._subjects.erase),
+            ("GET", "/v1/subjects/{subject}/pseudonyms", "subject.pseudonyms", self._subjects.pseudonyms),
+            ("GET", "/v1/keys", "keys.list", self._keys.list),
+            ("POST", "/v1/keys/rotate", "keys.rotate", self._keys.rotate),
             ("GET", "/v1/openapi.json", "openapi.get", _openapi),
             ("GET", "/metrics", "metrics.get", self._metrics),
         )

@@ -158,6 +158,29 @@ _SCHEMAS: dict[str, Schema] = {
         optional=("loaded", "sha256", "problems", "problem"),
         description="One line of an import's answer; only the last has more than counts.",
     ),
+    "EraseResult": _object(
+        {
+            "erased": {"const": True},
+            "epochs": {**_COUNT, "description": "In how many key epochs that had not been done before."},
+        }
+    ),
+    "Pseudonyms": _object(
+        {
+            "subject": _SUBJECT,
+            "pseudonyms": {
+                "type": "object",
+                "description": "By live key epoch; none where the person was erased.",
+                "additionalProperties": {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"},
+            },
+        }
+    ),
+    "Keys": _object(
+        {
+            "epochs": {"type": "array", "items": _object({"epoch": {"type": "integer", "minimum": 1}, "began": _TIME})},
+            "in_force": {"type": "integer", "minimum": 1},
+        }
+    ),
+    "RotateResult": _object({"epoch": {"type": "integer", "minimum": 1}}),
     "Live": _object({"status": {"const": "ok"}}),
     "Ready": _object(
         {
@@ -170,6 +193,7 @@ _SCHEMAS: dict[str, Schema] = {
 _AUDITED = {"X-Audit-Id": {"description": "The call's record in the audit log.", "schema": {"type": "string"}}}
 _BODY = (AdminReason.request_too_large, AdminReason.request_timeout, AdminReason.media_type_unsupported)
 _DURABLE = (AdminReason.audit_unavailable, AdminReason.consent_unavailable, AdminReason.internal_error)
+_RECORDED = (AdminReason.audit_unavailable, AdminReason.internal_error)
 _PARAMETERS = [
     {"name": "app", "in": "path", "required": True, "schema": _APP},
     {"name": "subject", "in": "path", "required": True, "schema": _SUBJECT},
@@ -216,7 +240,7 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "audit-proxy admin API",
             "version": __version__,
-            "description": "Consent, health and metrics. Every call is a record of the audit log, durable before the "
+            "description": "Consent, erasure, keys, health and metrics. Every call is a record of the audit log, durable before the "
             "answer; probes and metrics scrapes are not recorded.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -282,6 +306,45 @@ def openapi() -> dict[str, Any]:
                     "Say that the store is loaded: third parties with a grant are disclosed from here on.",
                     _ok("It counts as loaded.", _content("LoadedResult")),
                     *_DURABLE,
+                ),
+            },
+            "/v1/subjects/{subject}/erase": {
+                "parameters": _PARAMETERS[1:],
+                "post": _operation(
+                    "subject.erase",
+                    "Erase a person from the pseudonym keys, for ever: nobody can tell any more which records are about "
+                    "them. Until the next key epoch they count as withdrawn from every app.",
+                    _ok("The person is erased.", _content("EraseResult")),
+                    AdminReason.statement_invalid,
+                    AdminReason.keys_unavailable,
+                    *_RECORDED,
+                ),
+            },
+            "/v1/subjects/{subject}/pseudonyms": {
+                "parameters": _PARAMETERS[1:],
+                "get": _operation(
+                    "subject.pseudonyms",
+                    "What records call a person, in every live key epoch.",
+                    _ok("The pseudonyms.", _content("Pseudonyms")),
+                    AdminReason.statement_invalid,
+                    *_RECORDED,
+                ),
+            },
+            "/v1/keys": {
+                "get": _operation(
+                    "keys.list",
+                    "The live key epochs.",
+                    _ok("When each began.", _content("Keys")),
+                    *_RECORDED,
+                ),
+            },
+            "/v1/keys/rotate": {
+                "post": _operation(
+                    "keys.rotate",
+                    "Begin a new key epoch: from now on everybody has another pseudonym.",
+                    _ok("The epoch in force.", _content("RotateResult")),
+                    AdminReason.keys_unavailable,
+                    *_RECORDED,
                 ),
             },
             "/v1/openapi.json": {

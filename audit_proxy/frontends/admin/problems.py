@@ -25,6 +25,7 @@ class AdminReason(StrEnum):
     import_cut_short = "import_cut_short"
     audit_unavailable = "audit_unavailable"
     consent_unavailable = "consent_unavailable"
+    keys_unavailable = "keys_unavailable"
     internal_error = "internal_error"
 
 
@@ -44,6 +45,7 @@ STATUS: dict[AdminReason, int] = {
     AdminReason.import_cut_short: 400,
     AdminReason.audit_unavailable: 503,
     AdminReason.consent_unavailable: 503,
+    AdminReason.keys_unavailable: 503,
     AdminReason.internal_error: 500,
 }
 TITLES: dict[AdminReason, str] = {
@@ -62,6 +64,7 @@ TITLES: dict[AdminReason, str] = {
     AdminReason.import_cut_short: "The file ended before its end",
     AdminReason.audit_unavailable: "The call cannot be recorded now",
     AdminReason.consent_unavailable: "The consent store does not answer",
+    AdminReason.keys_unavailable: "The pseudonym keys cannot be changed now",
     AdminReason.internal_error: "Something went wrong",
 }
 MEDIA_TYPE = "application/problem+json"

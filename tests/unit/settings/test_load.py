@@ -77,6 +77,16 @@ def test_what_init_made_loads(ready):
     assert loaded.apps == {}
 
 
+@pytest.mark.parametrize("name", ["log-signing.key", "pseudonym.key"])
+def test_a_key_that_is_missing_beside_a_log_is_to_be_put_back(ready, name):
+    """Never to be made anew: the log goes on with its own keys only."""
+    (ready.parent / "keys" / name).unlink()
+    assert "makes one" in problems(ready)[0]
+    (ready.parent / "log").mkdir()
+    (ready.parent / "log/checkpoint").touch()
+    assert "put back a copy" in problems(ready)[0]
+
+
 def test_paths_are_relative_to_the_file_not_to_where_one_stands(ready, monkeypatch):
     monkeypatch.chdir(ready.parent.parent)
     assert load(Path("config/audit-proxy.yaml")).settings == load(ready).settings

@@ -13,7 +13,6 @@ from audit_proxy.core.pseudonyms.epoch import (
     encode_part,
     new_top,
     open_epoch,
-    shard_of,
 )
 
 KEY = b"k" * 32
@@ -29,7 +28,7 @@ def test_parts_come_back_as_they_were():
     assert decode_top(encode_part(top)) == top
     epoch = open_epoch(top, KEY)
     changed = tree.puncture(epoch.blocks, epoch.path_of("person:1"))
-    shard = shard_of(epoch, epoch.path_of("person:1")[0], changed)
+    shard = epoch.shard(epoch.path_of("person:1")[0], changed)
     assert decode_shard(encode_part(shard)) == shard
 
 
@@ -40,7 +39,7 @@ def test_an_epoch_read_back_has_the_same_pseudonyms_and_the_same_erased():
     step = epoch.path_of(first)[0]
     near = next(one for one in others if epoch.path_of(one)[0] == step)
     names = {one: epoch.pseudonym(one) for one in (near, others[0])}
-    shard = shard_of(epoch, step, tree.puncture(epoch.blocks, epoch.path_of(first)))
+    shard = epoch.shard(step, tree.puncture(epoch.blocks, epoch.path_of(first)))
     again = open_epoch(fresh(), KEY)  # the top as a crash leaves it: its own key is still there
     again.put(shard)
     assert again.pseudonym(first) is None
