@@ -60,12 +60,18 @@ class LogReader:
         raise RecordNotFound(f"the log has no record {index}")
 
     def find(self, record_id: str) -> Numbered:
-        """The record with that id. Raises RecordNotFound."""
+        """The record with that id: of an exchange with several, its outcome where there is one. Raises RecordNotFound."""
         mark = b'"id":"' + record_id.encode() + b'"'
+        earlier: Numbered | None = None
         for number, line in self.records():
-            if mark in line and _is_record(line, record_id):  # another record may speak of that id
-                return number, line
-        raise RecordNotFound(f"the log has no record with the id {record_id}")
+            record = _record(line) if mark in line else None
+            if record is not None and record.id == record_id:  # another record may speak of that id
+                if record.phase is None:
+                    return number, line
+                earlier = number, line
+        if earlier is None:
+            raise RecordNotFound(f"the log has no record with the id {record_id}")
+        return earlier
 
     def inclusion(self, index: int, record: bytes, key: note.VerifierKey) -> proof.InclusionProof:
         """The proof that the log holds ``record`` at ``index``, checked. Raises RecordNotFound, note.NoteInvalid."""
@@ -128,11 +134,11 @@ class LogReader:
                         yield number, line
 
 
-def _is_record(line: bytes, record_id: str) -> bool:
+def _record(line: bytes) -> audit_record.Record | None:
     try:
-        return audit_record.decode(line).id == record_id
+        return audit_record.decode(line)
     except (ValueError, RecursionError):
-        return False
+        return None
 
 
 @dataclass(slots=True)

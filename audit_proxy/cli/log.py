@@ -315,6 +315,8 @@ def _row(index: int, line: bytes, *, year: bool) -> list[str]:
         decision = str((record.detail or {}).get("reason", ""))
     else:
         decision = " ".join(part for part in (record.decision, record.reason) if part) or record.kind
+    if record.phase is not None:
+        decision += f" ({record.phase})"
     if record.mode == "monitor":
         decision += " (monitor)"
     by = record.app or record.actor or ""

@@ -5,6 +5,7 @@ Invariants:
 - Never a token, a query string, a body or a raw id: people are pseudonyms, places are route templates, fields are
   catalog paths.
 - ``encode`` gives one line without its line break; equal records give equal bytes.
+- Records of one exchange share its ``id``; the one without a ``phase`` is its outcome, written last.
 - ``ts`` is UTC to the microsecond; ``id`` is a UUIDv7 (RFC 9562) made by the caller.
 """
 
@@ -17,6 +18,7 @@ RECORD_VERSION = 1
 ENTRY_MAX = 65_535  # bytes of one entry in a tlog-tiles entry bundle (uint16 length)
 
 Kind = Literal["access", "denial", "admin", "consent", "finding", "gap"]
+Phase = Literal["intent"]  # written before an unsafe method is forwarded: what the platform was about to be asked
 
 
 class Scopes(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -51,6 +53,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     ts: dt.datetime
     node: str
     kind: Kind
+    phase: Phase | None = None
     app: str | None = None
     holder: str | None = None  # pseudonym
     operation: str | None = None

@@ -3,11 +3,14 @@
 Invariants:
 
 - ``commit`` returns only when the record is durable; AuditUnavailable means nothing may be released.
+- ``intend`` returns only when it is durable that the platform is about to be asked; AuditUnavailable means it must not be.
 - People appear as pseudonyms only; fields by catalog path; the route is the template, never the path asked.
 """
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
 
 from audit_proxy.core.catalog.model import Catalog
 from audit_proxy.core.errors import Consent
@@ -49,6 +52,13 @@ class Recorder:
     async def commit(self, admission: Admission, outcome: Outcome, *, size: int | None, elapsed: float) -> Record:
         """The record of one request, once it is durable. ``size`` in bytes, ``elapsed`` in seconds. Raises AuditUnavailable."""
         record = self.build(admission, outcome, size=size, elapsed=elapsed)
+        await self._log.append(encode(record))
+        return record
+
+    async def intend(self, admission: Admission, *, elapsed: float) -> Record:
+        """The record that an admitted write is about to be forwarded, once it is durable. Raises AuditUnavailable."""
+        built = self.build(admission, Outcome(0, None), size=None, elapsed=elapsed)
+        record = msgspec.structs.replace(built, phase="intent", status=None)
         await self._log.append(encode(record))
         return record
 

@@ -21,3 +21,16 @@ async def test_an_id_finds_the_record_that_has_it(tmp_path):
     assert reader.find(wanted) == (3, record(9))
     with pytest.raises(RecordNotFound):
         reader.find(wanted[:-1])
+
+
+async def test_an_id_of_several_records_finds_the_outcome(tmp_path):
+    """A write's intent has its outcome's id; where the outcome was lost, the intent is found."""
+    wanted = audit_record.decode(record(9)).id
+    log = await opened(tmp_path / "log")
+    log.append(record(9, phase="intent"))
+    await log.close()
+    assert LogReader(tmp_path / "log").find(wanted) == (0, record(9, phase="intent"))
+    log = await opened(tmp_path / "log")
+    log.append(record(9))
+    await log.close()
+    assert LogReader(tmp_path / "log").find(wanted) == (1, record(9))

@@ -32,6 +32,7 @@ from audit_proxy.frontends.data_plane.headers import (
 )
 from audit_proxy.frontends.data_plane.problems import STATUS, challenge, problem, proxy_status
 from audit_proxy.frontends.data_plane.upstream import Body, UpstreamClient, UpstreamError, read_limited
+from audit_proxy.frontends.data_plane.writes import is_write, withheld_response
 from audit_proxy.pipeline.admit import Admission, Admitter
 from audit_proxy.pipeline.observe import observe
 from audit_proxy.pipeline.record import Recorder
@@ -96,13 +97,14 @@ class Exchange:
             return await self._deny(admission, admission.refusal)
         assert admission.operation is not None  # admitted
         try:
+            if is_write(admission.method) and not await self._intend(admission):
+                return self._problem(Refusal(Reason.audit_unavailable), None)
             if admission.operation.unjudged:
                 return await self._stream(admission)
             return await self._judge(admission)
         except UpstreamError as error:
-            return await self._answer(
-                admission, Outcome(STATUS[error.refusal.reason], None, refusal=error.refusal), None, None
-            )
+            outcome = Outcome(STATUS[error.refusal.reason], None, refusal=error.refusal)
+            return await self._answer(admission, outcome, None, error.received)
 
     async def _read_body(self) -> bytes | Refusal:
         incoming = self._incoming
@@ -130,6 +132,16 @@ class Exchange:
         outcome = Outcome(STATUS[refusal.reason], None)
         return await self._answer(admission, outcome, None, None)
 
+    async def _intend(self, admission: Admission) -> bool:
+        """Whether it is durable that this write is about to be forwarded."""
+        try:
+            record = await self._stages.recorder.intend(admission, elapsed=time.perf_counter() - self._began)
+        except AuditUnavailable:
+            self._stages.metrics.denial(admission.label, Reason.audit_unavailable.value)
+            return False
+        self._stages.metrics.record(record.kind)
+        return True
+
     async def _judge(self, admission: Admission) -> web.Response:
         assert admission.operation is not None  # admitted
         assert admission.asked is not None  # admitted
@@ -148,7 +160,13 @@ class Exchange:
                 uninspected=True,
             )
             return await self._answer(admission, outcome, None, status)
-        outcome = await self._review(admission, status, answer.headers, answer.body)
+        try:
+            outcome = await self._review(admission, status, answer.headers, answer.body)
+        except Exception as error:
+            if not is_write(admission.method):
+                raise
+            _logger.error("fault", error=type(error).__name__)  # noqa: TRY400  (a traceback can quote a body)
+            outcome = Outcome(500, None, refusal=Refusal(Reason.internal_error), uninspected=True)
         described = admission.operation.response(status)
         passing = judged_response(answer.headers, described.headers if described is not None else frozenset())
         return await self._answer(admission, outcome, passing, status)
@@ -174,8 +192,11 @@ class Exchange:
     ) -> web.Response:
         """Records, then releases."""
         refusal = admission.refusal or outcome.refusal
-        lost = refusal is not None and refusal.reason is Reason.response_not_described
-        if refusal is not None and not lost:
+        acted = received if is_write(admission.method) else None
+        if refusal is not None and acted is not None and acted != STATUS[refusal.reason]:
+            response = withheld_response(self._wire.via, refusal, admission.id, acted)
+            outcome.status = acted
+        elif refusal is not None and refusal.reason is not Reason.response_not_described:
             response = self._problem(refusal, admission.id, None if refusal.reason is Reason.not_found else received)
             outcome.status = response.status
         else:
@@ -187,9 +208,16 @@ class Exchange:
             headers.setdefault("Cache-Control", "no-store")
             response = web.Response(status=outcome.status, headers=headers, body=outcome.body)
         size = len(response.body) if isinstance(response.body, bytes) else 0
-        if not await self._record(admission, outcome, size):
-            return self._problem(Refusal(Reason.audit_unavailable), None)
-        return response
+        if await self._record(admission, outcome, size):
+            return response
+        return self._unrecorded(admission, received)
+
+    def _unrecorded(self, admission: Admission, received: int | None) -> web.Response:
+        """The answer where the outcome's record is not durable. The intent's is, so a write's answer keeps the id."""
+        refusal = Refusal(Reason.audit_unavailable)
+        if received is None or not is_write(admission.method):
+            return self._problem(refusal, None)
+        return withheld_response(self._wire.via, refusal, admission.id, received)
 
     async def _record(self, admission: Admission, outcome: Outcome, size: int | None) -> bool:
         """Whether the record is durable. Counts and logs the request."""
@@ -233,7 +261,7 @@ class Exchange:
             self._upstream_s = time.perf_counter() - asked_at
             outcome = Outcome(answer.status, None, uninspected=True)
             if not await self._record(admission, outcome, answer.content_length):
-                return self._problem(Refusal(Reason.audit_unavailable), None)
+                return self._unrecorded(admission, answer.status)
             headers = whole_response(answer.headers)
             headers["X-Audit-Id"] = admission.id
             headers["Proxy-Status"] = proxy_status(self._wire.via, None, answer.status)

@@ -18,11 +18,12 @@ _URLS_MAX = 10_000
 
 
 class UpstreamError(Exception):
-    """The platform gave no usable answer. ``refusal`` says why."""
+    """The platform gave no usable answer. ``refusal`` says why; ``received``: its status, where that much came."""
 
-    def __init__(self, reason: Reason, detail: str) -> None:
+    def __init__(self, reason: Reason, detail: str, received: int | None) -> None:
         super().__init__(detail)
         self.refusal = Refusal(reason, detail)
+        self.received = received
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,7 @@ class UpstreamClient:
         deadlines = self._deadlines
         deadline = deadlines.begin(limits.connect_s + limits.first_byte_s)
         began = deadline.at - limits.connect_s - limits.first_byte_s
-        response = None
+        response: aiohttp.ClientResponse | None = None
         try:
             response = await self._session.request(
                 method, self._url(target), headers=headers, data=body or None, allow_redirects=False
@@ -101,9 +102,9 @@ class UpstreamClient:
             if not deadline.passed:
                 raise
             deadline.task.uncancel()
-            raise _translated(TimeoutError()) from error
+            raise _translated(TimeoutError(), response) from error
         except _FAILURES as error:
-            raise _translated(error) from error
+            raise _translated(error, response) from error
         finally:
             deadlines.end(deadline)
             if response is not None:
@@ -115,6 +116,7 @@ class UpstreamClient:
     ) -> AsyncIterator[aiohttp.ClientResponse]:
         """One exchange whose answer is read as it comes. Raises UpstreamError, also for what fails inside the block."""
         assert self._session is not None  # started
+        response: aiohttp.ClientResponse | None = None
         try:
             async with self._session.request(
                 method,
@@ -126,18 +128,19 @@ class UpstreamClient:
             ) as response:
                 yield response
         except _FAILURES as error:
-            raise _translated(error) from error
+            raise _translated(error, response) from error
 
 
 _FAILURES = (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError)
 
 
-def _translated(error: Exception) -> UpstreamError:
+def _translated(error: Exception, response: aiohttp.ClientResponse | None) -> UpstreamError:
+    received = response.status if response is not None else None
     if isinstance(error, TimeoutError):
-        return UpstreamError(Reason.upstream_timeout, "the platform did not answer in time")
+        return UpstreamError(Reason.upstream_timeout, "the platform did not answer in time", received)
     if isinstance(error, aiohttp.ClientConnectionError):
-        return UpstreamError(Reason.upstream_unreachable, "the platform cannot be reached")
-    return UpstreamError(Reason.upstream_protocol_error, "the platform's answer is not valid HTTP")
+        return UpstreamError(Reason.upstream_unreachable, "the platform cannot be reached", received)
+    return UpstreamError(Reason.upstream_protocol_error, "the platform's answer is not valid HTTP", received)
 
 
 async def read_limited(answer: aiohttp.ClientResponse, limit: int) -> tuple[bytes, bool]:
