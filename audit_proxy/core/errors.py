@@ -14,6 +14,8 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Why a request was refused, or an answer withheld as a whole. Status codes are the front end's choice."""
 
+    __hash__ = str.__hash__  # Enum's own is a Python function, and dictionaries on the hot path ask for it
+
     # the request itself
     path_not_normal = "path_not_normal"
     query_not_normal = "query_not_normal"
@@ -58,6 +60,8 @@ class Reason(StrEnum):
 
 class Consent(StrEnum):
     """On what ground a field left, or why it did not: the ``consent`` of a record's ``disclosed`` and ``withheld``."""
+
+    __hash__ = str.__hash__
 
     # grounds to disclose
     token = "token"  # the holder's own token

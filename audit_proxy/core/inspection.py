@@ -17,6 +17,7 @@ from audit_proxy.core.identity import SUBJECT_ID_MAX
 
 RawId = str | int
 
+_INTEGERS = {int}
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
 
@@ -66,13 +67,16 @@ def _find(place: Field, value: Any, found: set[RawId], depth: int) -> None:
         plan = item.object
         if plan is not None and plan.simple_subject is not None and not plan.seeking:
             key = plan.simple_subject
-            for one in value:
-                if one.__class__ is dict:
-                    raw: Any = one.get(key)
-                    if is_id(raw):
-                        found.add(raw)
-                    elif raw.__class__ is list:
-                        found.update(filter(is_id, subjects_of(plan, one)))
+            objects = [one for one in value if one.__class__ is dict]
+            named: list[Any] = [one.get(key) for one in objects]
+            if set(map(type, named)) == _INTEGERS:  # all of them ids: the hot path
+                found.update(named)
+                return
+            for raw, one in zip(named, objects, strict=True):
+                if is_id(raw):
+                    found.add(raw)
+                elif raw.__class__ is list:
+                    found.update(filter(is_id, subjects_of(plan, one)))
             return
         for one in value:
             _find(item, one, found, depth - 1)

@@ -155,17 +155,13 @@ class Reviewer:
         if missing is not None:
             refused = Permission(None, missing)
             return {raw: own if name == holder else refused for raw, name in subjects.items()}, own.scopes is not None
-        memo: dict[int, Permission] = {}  # few standings differ, and the mapping holds them all
-        found: dict[RawId, Permission] = {}
-        for raw, name in subjects.items():
-            standing = standings.get(name, NOTHING_KNOWN)
-            key = id(standing)
-            if name == holder:
-                found[raw] = own
-            elif key in memo:
-                found[raw] = memo[key]
-            else:
-                found[raw] = memo[key] = third_party_permission(standing, available, app.purpose, admission.now)
+        known = {id(one): one for one in standings.values()}  # few differ, and the mapping holds them all
+        permitted = {
+            key: third_party_permission(one, available, app.purpose, admission.now) for key, one in known.items()
+        }
+        found = {raw: permitted[id(standings[name])] for raw, name in subjects.items()}
+        if holder in subjects.values():
+            found.update((raw, own) for raw, name in subjects.items() if name == holder)
         return found, own.scopes is not None
 
 

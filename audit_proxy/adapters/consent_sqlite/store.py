@@ -116,7 +116,7 @@ class SqliteConsentStore:
             return await self._ask(app, subjects)
         facts = self._facts.of(app)
         try:
-            return {subject: facts[subject] for subject in subjects}
+            return dict(zip(subjects, map(facts.__getitem__, subjects), strict=True))
         except KeyError:
             pass
         known = {subject: facts[subject] for subject in subjects if subject in facts}
