@@ -9,6 +9,17 @@ from dataclasses import dataclass, field
 import msgspec
 
 
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """Who is at the other end of a connection: a client whose certificate TLS verified against a configured authority.
+
+    ``names``: its subject, alternative names and fingerprint, as ``subject:CN=gateway,O=Example`` (RFC 4514),
+    ``dns:gateway.internal``, ``uri:spiffe://example/gateway``, ``sha256:`` and 64 hex digits of the whole certificate.
+    """
+
+    names: frozenset[str]
+
+
 class Request(msgspec.Struct, frozen=True):
     """What an app asked. ``target`` is the request target as sent (origin form, raw); ``headers`` by lower-case name.
 
@@ -19,6 +30,7 @@ class Request(msgspec.Struct, frozen=True):
     target: str
     headers: Mapping[str, str]
     body: bytes | None = b""
+    peer: Peer | None = None  # None: the connection showed no certificate that was verified
 
 
 class Response(msgspec.Struct, frozen=True):

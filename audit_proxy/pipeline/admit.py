@@ -19,6 +19,7 @@ from audit_proxy.core.catalog.target import Target, parse_target, without_parame
 from audit_proxy.core.consent import satisfies
 from audit_proxy.core.errors import Reason, Refusal
 from audit_proxy.core.exchange import Request
+from audit_proxy.core.gateway import GatewayRules, gateway_identity
 from audit_proxy.core.identity import Identity
 from audit_proxy.core.policy import App, AppStatus, Mode, Policy
 from audit_proxy.ports import AppRegistry, TokenResolver
@@ -44,6 +45,7 @@ class Admission(msgspec.Struct, eq=False):
     requirements: tuple[frozenset[str], ...] = ()  # what every person's consent must contain, as an OR of ANDs
     missing: frozenset[str] = NO_SCOPES
     moved_token: str | None = None  # came in the query, goes on in the Authorization header
+    by_gateway: bool = False  # identity came in headers of the gateway's
     trace: str | None = None
 
     def __repr__(self) -> str:  # the token stays out of tracebacks
@@ -66,12 +68,14 @@ class Admitter:
         apps: AppRegistry,
         *,
         unsafe_token_in_query: bool = False,
+        gateway: GatewayRules | None = None,
     ) -> None:
         self._catalog = catalog
         self._matcher = Matcher(catalog.operations)
         self._policy = policy
         self._tokens = tokens
         self._apps = apps
+        self._gateway = gateway
         self._unsafe_token_in_query = unsafe_token_in_query
         self._available: dict[tuple[frozenset[str], frozenset[str]], frozenset[str]] = {}
 
@@ -103,16 +107,12 @@ class Admitter:
         return admission
 
     async def _identify(self, request: Request, admission: Admission) -> Refusal | None:
-        authorization, target = request.headers.get("authorization"), admission.target
-        query = target.query if target is not None else ()
-        token = bearer_token(authorization, query, unsafe_in_query=self._unsafe_token_in_query)
-        if isinstance(token, Refusal):
-            return token
-        if authorization is None:
-            assert target is not None  # the token stands in its query
-            admission.moved_token = token
-            admission.target = without_parameter(target, PARAMETER)
-        found = await self._tokens.resolve(token, admission.now)
+        found = None
+        if self._gateway is not None:
+            found = gateway_identity(request.headers, request.peer, self._gateway)
+            admission.by_gateway = found is not None
+        if found is None:
+            found = await self._verify(request, admission)
         if isinstance(found, Refusal):
             return found
         admission.identity = found
@@ -125,6 +125,19 @@ class Admitter:
         if app.status is not AppStatus.active:
             return Refusal(Reason.app_suspended, "the app is suspended")
         return None
+
+    async def _verify(self, request: Request, admission: Admission) -> Identity | Refusal:
+        """Who asks, by the request's token."""
+        authorization, target = request.headers.get("authorization"), admission.target
+        query = target.query if target is not None else ()
+        token = bearer_token(authorization, query, unsafe_in_query=self._unsafe_token_in_query)
+        if isinstance(token, Refusal):
+            return token
+        if authorization is None:
+            assert target is not None  # the token stands in its query
+            admission.moved_token = token
+            admission.target = without_parameter(target, PARAMETER)
+        return await self._tokens.resolve(token, admission.now)
 
     def _describe(self, request: Request, admission: Admission) -> Match | Refusal:
         assert admission.target is not None  # parsed

@@ -30,6 +30,7 @@ from audit_proxy.frontends.data_plane.headers import (
     to_upstream,
     whole_response,
 )
+from audit_proxy.frontends.data_plane.peer import peer_of
 from audit_proxy.frontends.data_plane.problems import STATUS, challenge, problem, proxy_status
 from audit_proxy.frontends.data_plane.upstream import Body, UpstreamClient, UpstreamError, read_limited
 from audit_proxy.frontends.data_plane.writes import is_write, withheld_response
@@ -56,6 +57,7 @@ class Wire:
     dialect: str
     forward_token: bool
     credential: str | None
+    gateway_headers: frozenset[str] = frozenset()  # in lower case; none: identity comes from tokens alone
     debug: bool = False
 
 
@@ -89,7 +91,14 @@ class Exchange:
         incoming = self._incoming
         now = self._stages.clock.now()
         recorder = self._stages.recorder
-        request = Request(incoming.method, incoming.raw_path, _single(incoming.headers), None)
+        gateway = self._wire.gateway_headers
+        request = Request(
+            incoming.method,
+            incoming.raw_path,
+            _single(incoming.headers, gateway),
+            None,
+            peer_of(incoming.transport) if gateway else None,
+        )
         admission = await self._stages.admitter.admit(request, recorder.new_id(now), now, self._read_body)
         if admission.mode is Mode.monitor:
             return await self._monitor(admission)
@@ -338,6 +347,12 @@ class Exchange:
         enforce = admission.mode is Mode.enforce
         judged = enforce and operation is not None and not operation.unjudged
         described = operation.header_names if judged and operation is not None else frozenset()
+        unbelieved: frozenset[str] = frozenset()
+        if enforce and wire.gateway_headers:
+            if admission.by_gateway and wire.forward_token:
+                described |= wire.gateway_headers
+            else:
+                unbelieved = wire.gateway_headers
         credential = wire.credential
         if enforce and wire.forward_token and admission.moved_token is not None:
             credential = f"Bearer {admission.moved_token}"
@@ -347,6 +362,7 @@ class Exchange:
             described=described,
             credential=credential,
             forward_token=wire.forward_token,
+            unbelieved=unbelieved,
         )
         trusted = incoming.remote in wire.trusted
         add_forwarding(
@@ -381,10 +397,10 @@ async def _joined(first: bytes, rest: StreamReader) -> AsyncIterator[bytes]:
         yield chunk
 
 
-def _single(headers: Headers) -> dict[str, str]:
+def _single(headers: Headers, gateway: frozenset[str]) -> dict[str, str]:
     """The headers that admission reads, by lower-case name. A repeated one keeps all its values, so it cannot parse."""
     found: dict[str, str] = {}
-    for name in ("Authorization", "Content-Type", "traceparent"):
+    for name in ("Authorization", "Content-Type", "traceparent", *gateway):
         values = headers.getall(name, None)
         if values is not None:
             found[name.lower()] = values[0] if len(values) == 1 else ", ".join(values)

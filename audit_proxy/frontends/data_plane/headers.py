@@ -81,12 +81,19 @@ def named_by_connection(headers: Mapping[str, str]) -> frozenset[str]:
 
 
 def to_upstream(
-    headers: Headers, *, judged: bool, described: frozenset[str], credential: str | None, forward_token: bool
+    headers: Headers,
+    *,
+    judged: bool,
+    described: frozenset[str],
+    credential: str | None,
+    forward_token: bool,
+    unbelieved: frozenset[str] = frozenset(),
 ) -> CIMultiDict[str]:
     """The request's headers for the platform. ``described``: header parameters of the operation, in lower case;
-    ``credential``: the Authorization value that replaces the app's, or None.
+    ``credential``: the Authorization value that replaces the app's, or None; ``unbelieved``: those that only a gateway may
+    send, and none did.
     """
-    dropped = named_by_connection(headers)
+    dropped = named_by_connection(headers) | unbelieved
     result: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         lowered = name.lower()
