@@ -21,6 +21,7 @@ class Reason(StrEnum):
     query_not_normal = "query_not_normal"
     request_too_large = "request_too_large"
     request_not_inspectable = "request_not_inspectable"
+    request_malformed = "request_malformed"
     # identity
     token_missing = "token_missing"
     token_repeated = "token_repeated"

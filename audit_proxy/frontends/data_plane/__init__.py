@@ -1,5 +1,5 @@
 """The proxy itself: aiohttp server on one side, aiohttp client on the other, ``pipeline`` between.
 
-``exchange`` holds one request's way, ``server`` the listener; ``headers`` what passes in each direction; ``coding`` content codings; ``problems``
+``exchange`` holds one request's way, ``server`` the listener; ``framing`` what is a request at all; ``headers`` what passes in each direction; ``coding`` content codings; ``problems``
 refusals on the wire; ``upstream`` the client.
 """

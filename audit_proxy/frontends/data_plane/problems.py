@@ -20,6 +20,7 @@ STATUS: dict[Reason, int] = {
     Reason.query_not_normal: 400,
     Reason.request_too_large: 413,
     Reason.request_not_inspectable: 415,
+    Reason.request_malformed: 400,
     Reason.token_missing: 401,
     Reason.token_repeated: 400,
     Reason.token_misplaced: 400,

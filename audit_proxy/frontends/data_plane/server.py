@@ -7,6 +7,7 @@ from aiohttp import web
 
 from audit_proxy.core.errors import Reason, Refusal
 from audit_proxy.frontends.data_plane.exchange import Exchange, Stages, problem_response
+from audit_proxy.frontends.data_plane.framing import unacceptable
 
 _logger = structlog.get_logger("audit_proxy.data_plane")
 _DRAIN_POLL_S = 0.02
@@ -25,6 +26,7 @@ class DataPlane:
             "max_line_size": target_bytes,
             "max_field_size": header_bytes,
         }
+        self._header_bytes = header_bytes
         self._backlog = backlog
         self._runner: web.ServerRunner | None = None
         self._site: web.TCPSite | None = None
@@ -61,6 +63,9 @@ class DataPlane:
         if self.in_flight >= self._wire.in_flight:
             metrics.denial("other", Reason.overloaded.value)
             return problem_response(self._wire, Refusal(Reason.overloaded, "too many requests are in flight"), None)
+        refusal = unacceptable(request, self._header_bytes)
+        if refusal is not None:
+            return self._refuse(refusal)
         self.in_flight += 1
         try:
             response = await Exchange(self._stages, request).run()
@@ -72,4 +77,11 @@ class DataPlane:
             self.in_flight -= 1
         if self._draining:
             response.force_close()
+        return response
+
+    def _refuse(self, refusal: Refusal) -> web.Response:
+        """The answer to what is no request of ours; the connection ends, since what follows has no certain beginning."""
+        self._stages.metrics.denial("other", refusal.reason.value)
+        response = problem_response(self._wire, refusal, None)
+        response.force_close()
         return response
