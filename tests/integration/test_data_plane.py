@@ -7,8 +7,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import brotli
 import pytest
 
+from audit_proxy.frontends.data_plane.coding import zstd
 from tests.simulator.people import document
 from tests.simulator.proxy import running_proxy
 from tests.simulator.recording import RecordingUpstream
@@ -161,7 +163,7 @@ async def test_fields_are_judged_before_the_upstream_is_asked(proxy, upstream) -
     assert upstream.requests[0].target == "/me?fields=name,friends%7Bemail%7D"
 
 
-@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw-deflate"])
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "raw-deflate", "br", "zstd"])
 async def test_codings_are_removed(proxy, upstream, coding) -> None:
     """A coded answer is inspected, and sent without its stale representation headers."""
     data = json.dumps(ANN).encode()
@@ -170,6 +172,8 @@ async def test_codings_are_removed(proxy, upstream, coding) -> None:
         "gzip": gzip.compress(data),
         "deflate": zlib.compress(data),
         "raw-deflate": raw.compress(data) + raw.flush(),
+        "br": brotli.compress(data),
+        "zstd": zstd.compress(data),
     }[coding]
     headers = {
         "Content-Type": "application/json",
@@ -179,8 +183,9 @@ async def test_codings_are_removed(proxy, upstream, coding) -> None:
         "Last-Modified": "x",
     }
     upstream.reply("/me", 200, headers, coded)
-    status, got, body = await proxy.get("/me", proxy.token())
+    status, got, body = await proxy.get("/me", proxy.token(), headers={"Accept-Encoding": "compress, *;q=0.1"})
     assert (status, _json(body)) == (200, ANN)
+    assert upstream.requests[0].header("Accept-Encoding") == "gzip, deflate, br, zstd"
     assert not got.keys() & {"Content-Encoding", "Etag", "Digest", "Last-Modified"}
 
 
@@ -189,6 +194,34 @@ async def test_codings_are_removed(proxy, upstream, coding) -> None:
     [
         ({"Content-Type": "application/json"}, b'{"id":"1"', "response_not_inspectable"),
         ({"Content-Type": "application/json", "Content-Encoding": "br"}, b"x", "response_not_inspectable"),
+        ({"Content-Type": "application/json", "Content-Encoding": "compress"}, b"{}", "response_not_inspectable"),
+        ({"Content-Type": "application/json", "Content-Encoding": "gzip"}, b'{"id":"1"}', "response_not_inspectable"),
+        ({"Content-Type": "application/json"}, zstd.compress(b'{"id":"1"}'), "response_not_inspectable"),
+        (
+            {"Content-Type": "application/json", "Content-Encoding": "br"},
+            brotli.compress(b'{"id":"1"}')[:-1],
+            "response_not_inspectable",
+        ),
+        (
+            {"Content-Type": "application/json", "Content-Encoding": "zstd"},
+            zstd.compress(b'{"id":"1"}') + b"{}",
+            "response_not_inspectable",
+        ),
+        (
+            [("Content-Type", "application/json"), ("Content-Encoding", "br"), ("Content-Encoding", "gzip")],
+            gzip.compress(brotli.compress(b"{}")),
+            "response_not_inspectable",
+        ),
+        (
+            {"Content-Type": "application/json", "Content-Encoding": "br"},
+            brotli.compress(b" " * 3_000_000),
+            "response_too_large",
+        ),
+        (
+            {"Content-Type": "application/json", "Content-Encoding": "zstd"},
+            zstd.compress(b" " * 3_000_000),
+            "response_too_large",
+        ),
         (
             {"Content-Type": "application/json", "Content-Encoding": "gzip, gzip"},
             gzip.compress(gzip.compress(b"{}")),

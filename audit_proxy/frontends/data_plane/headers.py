@@ -13,6 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from audit_proxy.frontends.data_plane.coding import ACCEPTED
+
 Headers = CIMultiDictProxy[str]
 
 HOP_BY_HOP = frozenset(
@@ -108,7 +110,7 @@ def to_upstream(
     if credential is not None:
         result["Authorization"] = credential
     if judged:
-        result["Accept-Encoding"] = "gzip, deflate"
+        result["Accept-Encoding"] = ACCEPTED
     return result
 
 
