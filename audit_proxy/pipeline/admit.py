@@ -72,6 +72,9 @@ class Admitter:
     ) -> None:
         self._catalog = catalog
         self._matcher = Matcher(catalog.operations)
+        self._encoded_slash = any(
+            parameter.encoded_slash for operation in catalog.operations for parameter in operation.parameters.values()
+        )
         self._policy = policy
         self._tokens = tokens
         self._apps = apps
@@ -84,7 +87,7 @@ class Admitter:
         admission = Admission(
             id, now, request.method, self._policy.mode, trace=_trace(request.headers.get("traceparent"))
         )
-        target = parse_target(request.target)
+        target = parse_target(request.target, encoded_slash=self._encoded_slash)
         if isinstance(target, Target):
             admission.target = target
         refusal = await self._identify(request, admission)

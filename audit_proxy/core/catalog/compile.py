@@ -228,6 +228,7 @@ class _Compiler:
             names_person=schema.get("x-data-subject") is not None,
             fields_selector=selector,
             many="array" in types,
+            encoded_slash=place == "path" and schema.get("x-allow-encoded-slash") is True,
         )
 
     def _body(self, raw: dict[str, Any], *, unjudged: bool) -> BodyPlan | None:

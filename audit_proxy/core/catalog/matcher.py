@@ -5,6 +5,9 @@ Invariants:
 - A literal segment beats a parameter; literals are compared exactly.
 - A parameter never takes a value that differs only by case from a literal at its place (``/ME`` beside ``/me``): a
   server that ignores case would answer another operation than the one judged.
+- HEAD is the GET operation of its path wherever there is one, so that it is judged by what GET would answer.
+- A value with a slash in it is taken only by a parameter that the catalog lets hold one, and only where the same path with
+  plain slashes is no operation: a server that decodes early would answer that one.
 """
 
 from collections.abc import Iterable
@@ -46,6 +49,13 @@ class Matcher:
             if operation.method in place.operations:
                 raise ValueError(f"{operation.method} {operation.route}: described twice")
             place.operations[operation.method] = operation
+        self._heads(self._root)
+
+    def _heads(self, place: _Place) -> None:
+        if "GET" in place.operations:
+            place.operations["HEAD"] = place.operations["GET"]
+        for below in (*place.literals.values(), *([place.parameter] if place.parameter is not None else ())):
+            self._heads(below)
 
     def find(self, method: str, segments: tuple[str, ...]) -> Match | Refusal:
         """The operation of a method and decoded path segments, or why there is none."""
@@ -55,8 +65,18 @@ class Matcher:
         for place, values in places:
             operation = place.operations.get(method)
             if operation is not None:
-                return Match(operation, values)
+                return self._slashes(operation, segments, values) or Match(operation, values)
         return Refusal(Reason.method_not_described, "the catalog has this path, but not with this method")
+
+    def _slashes(self, operation: Operation, segments: tuple[str, ...], values: tuple[str, ...]) -> Refusal | None:
+        held = [name for name, value in zip(operation.path_names, values, strict=True) if "/" in value]
+        if not held:
+            return None
+        if not all(operation.parameters["path", name].encoded_slash for name in held):
+            return Refusal(Reason.path_not_normal, "the path has an encoded slash where the catalog permits none")
+        if self._walk(self._root, tuple("/".join(segments).split("/")), 0, ()):
+            return Refusal(Reason.path_not_normal, "the path would name another operation with its slashes decoded")
+        return None
 
     def _walk(
         self, place: _Place, segments: tuple[str, ...], at: int, values: tuple[str, ...]

@@ -99,6 +99,7 @@ class Parameter:
     names_person: bool = False
     fields_selector: bool = False
     many: bool = False  # an array: comma-separated or repeated
+    encoded_slash: bool = False  # in a path: may hold a slash, which is sent as %2F (x-allow-encoded-slash)
 
 
 @dataclass(frozen=True, slots=True)

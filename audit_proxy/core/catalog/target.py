@@ -6,6 +6,7 @@ Invariants:
 - Anything that two servers could read differently has no single normal form and is refused: dot segments, empty
   segments, encoded slashes, backslashes, ``;`` parameters, control characters, a percent sign that survives decoding,
   invalid UTF-8, and text that Unicode normalisation (NFKC) would change.
+- An encoded slash is kept, as ``%2F`` and in no other form, only for a caller that can say which segments may hold one.
 - Origin form only (RFC 9112 section 3.2.1).
 
 Sources: RFC 3986 sections 2.1, 3.3, 6.2.2; RFC 9112 section 3.2; the WHATWG form-urlencoded parser for queries.
@@ -40,8 +41,11 @@ def _refuse(detail: str, reason: Reason = Reason.path_not_normal) -> Refusal:
     return Refusal(reason, detail)
 
 
-def parse_target(raw: str) -> Target | Refusal:
-    """The target in normal form. ``raw`` as it stood in the request line."""
+def parse_target(raw: str, *, encoded_slash: bool = False) -> Target | Refusal:
+    """The target in normal form. ``raw`` as it stood in the request line.
+
+    ``encoded_slash``: a segment may hold one; what lies between slashes is then judged like a segment of its own.
+    """
     if not raw.startswith("/"):
         return _refuse("the request target must begin with '/' (origin form)")
     path, mark, query_text = raw.partition("?")
@@ -51,7 +55,7 @@ def parse_target(raw: str) -> Target | Refusal:
     else:
         decoded: list[str] = []
         for part in path[1:].split("/"):
-            segment = _segment(part)
+            segment = _segment(part, encoded_slash=encoded_slash)
             if isinstance(segment, Refusal):
                 return segment
             decoded.append(segment)
@@ -85,14 +89,20 @@ def _encode(text: str) -> str:
     return text if _PLAIN_VALUE.match(text) is not None else quote(text, safe=_QUERY_SAFE)
 
 
-def _segment(part: str) -> str | Refusal:
+def _segment(part: str, *, encoded_slash: bool) -> str | Refusal:
     text = _decode(part)
     if text is None:
         return _refuse("the path has an invalid percent-encoding or is not UTF-8")
-    if text in (".", "..") or text.rstrip(" .") == "" != text:
-        return _refuse("the path has a dot segment")
-    if _PATH_BAD.search(text) is not None:
-        return _refuse("the path has a control character, space, backslash, ';', or an encoded '/', '?', '#' or '%'")
+    pieces = text.split("/") if encoded_slash else (text,)
+    if len(pieces) > 1 and "" in pieces:
+        return _refuse("the path has an encoded slash at the edge of a segment or beside another slash")
+    for piece in pieces:
+        if piece in (".", "..") or piece.rstrip(" .") == "" != piece:
+            return _refuse("the path has a dot segment")
+        if _PATH_BAD.search(piece) is not None:
+            return _refuse(
+                "the path has a control character, space, backslash, ';', or an encoded '/', '?', '#' or '%'"
+            )
     if not text.isascii() and unicodedata.normalize("NFKC", text) != text:
         return _refuse("the path has text that Unicode normalisation would change")
     return text

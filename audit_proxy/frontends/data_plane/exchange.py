@@ -158,7 +158,8 @@ class Exchange:
         limit = self._wire.response_body
         asked_at = time.perf_counter()
         target, headers = self._for_upstream(admission)
-        answer = await self._stages.upstream.fetch(admission.method, target, headers, body, limit)
+        # HEAD is judged by what GET answers: a status alone would tell a withheld person from an unknown one
+        answer = await self._stages.upstream.fetch(admission.operation.method, target, headers, body, limit)
         self._upstream_s = time.perf_counter() - asked_at
         status = answer.status
         if not answer.complete:
@@ -176,6 +177,9 @@ class Exchange:
                 raise
             _logger.error("fault", error=type(error).__name__)  # noqa: TRY400  (a traceback can quote a body)
             outcome = Outcome(500, None, refusal=Refusal(Reason.internal_error), uninspected=True)
+        if admission.method == "HEAD":
+            outcome.body = outcome.content_type = None
+            outcome.disclosed = ()
         described = admission.operation.response(status)
         passing = judged_response(answer.headers, described.headers if described is not None else frozenset())
         return await self._answer(admission, outcome, passing, status)

@@ -39,6 +39,8 @@ _OVERRIDES = frozenset(
     {
         "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url", "x-override-url",
         "x-original-uri", "x-forwarded-uri", "x-forwarded-path", "x-forwarded-prefix", "x-forwarded-method",
+        "x-http-destinationurl", "x-proxy-url", "request-uri", "x-host", "x-http-host-override", "x-original-host",
+        "x-forwarded-server", "x-forwarded", "proxy", "proxy-host", "proxy-url",
     }
 )  # fmt: skip
 _REQUEST_ALLOWED = frozenset(

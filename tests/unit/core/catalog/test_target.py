@@ -49,6 +49,15 @@ def test_what_has_no_single_normal_form_is_refused(raw) -> None:
     assert refused.reason is Reason.path_not_normal
 
 
+def test_an_encoded_slash_has_one_form_where_it_is_asked_for() -> None:
+    """The segment holds it, the text spells it %2F; its parts obey what segments obey."""
+    target = parse_target("/a%2fb/c", encoded_slash=True)
+    assert isinstance(target, Target)
+    assert (target.segments, target.text) == (("a/b", "c"), "/a%2Fb/c")
+    for raw in ("/a%2f", "/%2fa", "/a%2f%2fb", "/a%2f..", "/.%2fa", "/a%2fb%5c", "/a%252fb", "//a%2fb"):
+        assert isinstance(parse_target(raw, encoded_slash=True), Refusal), raw
+
+
 def test_queries() -> None:
     """Pairs keep their order; plus is a space; empty pieces go; what cannot be decoded is refused."""
     target = parse_target("/a?x=1+2&&y=%c3%a9&z")
