@@ -149,9 +149,10 @@ class ConsentLoad(Protocol):
 class AuditLog(Protocol):
     """The tamper-evident log of one writer."""
 
-    def append(self, record: bytes) -> "Future[int]":
-        """Takes one record (one JSON object, no line break, at most 65,535 bytes); the future gives its index in the
-        log once it is durable, or raises AuditUnavailable. Records become durable in the order of their append.
+    def append(self, *lines: bytes) -> "Future[int]":
+        """Takes one record: its line or its parts, each a JSON object without line break of at most 65,535 bytes. The future
+        gives the first line's index in the log once all are durable, one behind the other, or raises AuditUnavailable.
+        Records become durable in the order of their append.
         """
         ...
 

@@ -11,7 +11,7 @@ from audit_proxy.core.merkle import note, proof, segments, tiles, tree
 
 _READ_BYTES = 1024 * 1024
 _POLL_S = 0.2
-Numbered = tuple[int, bytes]  # a record's number and its bytes
+Numbered = audit_record.Numbered
 
 
 class RecordNotFound(LookupError):  # noqa: N818  (an answer to a question, not a bug of ours)
@@ -19,28 +19,33 @@ class RecordNotFound(LookupError):  # noqa: N818  (an answer to a question, not 
 
 
 class LogReader:
-    """Reads without any lock while the log is written. Raises OSError, and ValueError when segments are missing."""
+    """Reads without any lock while the log is written: lines as they stand, of which several can be the parts of one record.
+
+    Raises OSError, and ValueError when segments are missing.
+    """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
 
     def records(self, start: int = 0) -> Iterator[Numbered]:
-        """Every record from ``start`` on, up to the last whole one."""
+        """Every line from ``start`` on, up to the last whole one."""
         for segment in self._segments():
             if segment.records is None or segment.first + segment.records > start:
                 yield from self._from(segment, start, _Cursor())
 
     def last(self, count: int) -> list[Numbered]:
-        """The last ``count`` records, oldest first."""
-        found: list[Numbered] = []
+        """The lines of the last ``count`` records, oldest first."""
+        found: list[list[Numbered]] = []
         for segment in reversed(self._segments()):
             if len(found) >= count:
                 break
-            found = [*deque(self._from(segment, 0, _Cursor()), maxlen=count - len(found)), *found]
-        return found
+            # the parts of one record are in one batch, and so in one segment
+            records = audit_record.by_record(self._from(segment, 0, _Cursor()))
+            found = [*deque(records, maxlen=count - len(found)), *found]
+        return [line for record in found for line in record]
 
     def follow(self, start: int) -> Iterator[Numbered]:
-        """Every record from ``start`` on, and then those that come; never ends."""
+        """Every line from ``start`` on, and then those that come; never ends."""
         first, cursor = -1, _Cursor()
         while True:
             for segment in self._segments():
@@ -60,12 +65,18 @@ class LogReader:
         raise RecordNotFound(f"the log has no record {index}")
 
     def find(self, record_id: str) -> Numbered:
-        """The record with that id: of an exchange with several, its outcome where there is one. Raises RecordNotFound."""
+        """The record with that id: of an exchange with several, its outcome where there is one. Raises RecordNotFound;
+        ValueError for one in parts, which is proved part by part.
+        """
         mark = b'"id":"' + record_id.encode() + b'"'
         earlier: Numbered | None = None
         for number, line in self.records():
             record = _record(line) if mark in line else None
             if record is not None and record.id == record_id:  # another record may speak of that id
+                if record.parts is not None:
+                    raise ValueError(
+                        f"the record is in {record.parts} parts, from number {number} on: name one by its number"
+                    )
                 if record.phase is None:
                     return number, line
                 earlier = number, line

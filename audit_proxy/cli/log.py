@@ -66,11 +66,12 @@ def tail(
         else:
             _print_table(records)
         if follow:
-            for index, line in reader.follow(_next(reader) if not records else next_index):
-                if json_output:
+            coming = reader.follow(_next(reader) if not records else next_index)
+            if json_output:
+                for _, line in coming:
                     _out(line)
-                else:
-                    _print_table([(index, line)], header=False)
+            for record in audit_record.by_record(coming):
+                _print_table(record, header=False)
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except (OSError, ValueError) as error:
@@ -282,7 +283,7 @@ _YEAR_FITS = 100
 
 def _print_table(records: Iterable[tuple[int, bytes]], *, header: bool = True) -> None:
     room = shutil.get_terminal_size().columns if sys.stdout.isatty() else sys.maxsize
-    rows = [_row(index, line, year=room >= _YEAR_FITS) for index, line in records]
+    rows = [_row(lines, year=room >= _YEAR_FITS) for lines in audit_record.by_record(records)]
     if header:
         rows.insert(0, [name for name, _ in _COLUMNS])
     widths = [least for _, least in _COLUMNS]
@@ -304,11 +305,19 @@ def _fit(cell: str, width: int, *, right: bool) -> str:
     return cell.rjust(width) if right else set_cell_size(cell, width)
 
 
-def _row(index: int, line: bytes, *, year: bool) -> list[str]:
+def _row(lines: list[tuple[int, bytes]], *, year: bool) -> list[str]:
+    """One record's line or parts; of an incomplete one the first part there is."""
+    index = lines[0][0]
+    incomplete = ""
     try:
-        record = audit_record.decode(line)
+        parts = [audit_record.decode(line) for _, line in lines]
     except ValueError:
         return [str(index), "–", "–", "–", "no audit record: run 'audit-proxy log verify'"]
+    try:
+        record = audit_record.join(parts)
+    except ValueError:
+        record = parts[0]
+        incomplete = f" (INCOMPLETE: {len(parts)} of {record.parts} parts)"
     what = record.operation or record.action or record.kind
     if record.kind == "gap":
         what = "gap"
@@ -319,6 +328,7 @@ def _row(index: int, line: bytes, *, year: bool) -> list[str]:
         decision += f" ({record.phase})"
     if record.mode == "monitor":
         decision += " (monitor)"
+    decision += incomplete
     by = record.app or record.actor or ""
     cells = (
         str(index),

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from audit_proxy.core.record import Group, Record, decode
+from audit_proxy.core.record import Group, Record, by_record, decode, join
 
 
 @dataclass(slots=True)
@@ -34,10 +34,19 @@ def report(lines: Iterable[bytes], names: Collection[str]) -> dict[str, Account]
     """Every app in whose records one of the pseudonyms stands. Raises ValueError for a line that is no record."""
     marks = [b'"' + name.encode() + b'"' for name in names]
     accounts: dict[str, Account] = {}
-    for line in lines:
-        if any(mark in line for mark in marks):
-            _add(accounts, decode(line), frozenset(names))
+    for stored in by_record(enumerate(lines)):
+        if any(mark in line for mark in marks for _, line in stored):
+            for record in _whole([decode(line) for _, line in stored]):
+                _add(accounts, record, frozenset(names))
     return accounts
+
+
+def _whole(parts: list[Record]) -> list[Record]:
+    """One record; of an incomplete one, of which nothing was released, the parts there are."""
+    try:
+        return [join(parts)]
+    except ValueError:
+        return parts
 
 
 def _add(accounts: dict[str, Account], record: Record, names: frozenset[str]) -> None:

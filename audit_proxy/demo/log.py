@@ -13,11 +13,23 @@ Record = dict[str, Any]
 
 
 def records(log: Path) -> Iterator[Record]:
-    """Every record, oldest first."""
+    """Every record, oldest first; one in parts as one, which keeps ``part`` where some are missing."""
+    begun: Record | None = None
     for segment in sorted((log / "journal").glob("*.jsonl")):
         with segment.open("rb") as lines:
             for line in lines:
-                yield json.loads(line)
+                read = json.loads(line)
+                if begun is not None and "part" in begun and begun["id"] == read["id"] and read.get("part", 1) > 1:
+                    for name in ("disclosed", "withheld", "asked", "found"):
+                        begun[name] = [*begun.get(name, ()), *read.get(name, ())]
+                    if read["part"] == read["parts"]:
+                        del begun["part"], begun["parts"]
+                    continue
+                if begun is not None:
+                    yield begun
+                begun = read
+    if begun is not None:
+        yield begun
 
 
 def told(record: Record) -> Counter[str]:

@@ -16,7 +16,7 @@ from audit_proxy.core.catalog.model import Catalog
 from audit_proxy.core.errors import Consent
 from audit_proxy.core.inspection import RawId
 from audit_proxy.core.policy import Mode, Policy
-from audit_proxy.core.record import RECORD_VERSION, Group, Kind, Record, Scopes, Would, encode, timestamp, uuid7
+from audit_proxy.core.record import RECORD_VERSION, Group, Kind, Record, Scopes, Would, lines, timestamp, uuid7
 from audit_proxy.core.redaction import Group as People
 from audit_proxy.pipeline.admit import NO_SCOPES, Admission
 from audit_proxy.pipeline.review import Outcome
@@ -52,14 +52,14 @@ class Recorder:
     async def commit(self, admission: Admission, outcome: Outcome, *, size: int | None, elapsed: float) -> Record:
         """The record of one request, once it is durable. ``size`` in bytes, ``elapsed`` in seconds. Raises AuditUnavailable."""
         record = self.build(admission, outcome, size=size, elapsed=elapsed)
-        await self._log.append(encode(record))
+        await self._log.append(*lines(record))
         return record
 
     async def intend(self, admission: Admission, *, elapsed: float) -> Record:
         """The record that an admitted write is about to be forwarded, once it is durable. Raises AuditUnavailable."""
         built = self.build(admission, Outcome(0, None), size=None, elapsed=elapsed)
         record = msgspec.structs.replace(built, phase="intent", status=None)
-        await self._log.append(encode(record))
+        await self._log.append(*lines(record))
         return record
 
     def build(self, admission: Admission, outcome: Outcome, *, size: int | None, elapsed: float) -> Record:

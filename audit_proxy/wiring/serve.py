@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ from audit_proxy.wiring.identity import open_tokens
 from audit_proxy.wiring.log import open_audit_log
 from audit_proxy.wiring.pseudonyms import open_pseudonyms
 
-READY_AFTER_FAILURE_S = 2.0  # traffic must come back for the log to prove itself, so unreadiness ends by itself
+READY_AFTER_FAILURE_S = 2.0  # a log that fails now and then, or cannot publish, is not ready meanwhile
 _log = structlog.get_logger("audit_proxy")
 
 
@@ -80,11 +81,11 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     metrics = PrometheusMetrics(registry, __version__)
     audit = settings.audit
     node = audit.origin
-    failed_at = [-READY_AFTER_FAILURE_S]
+    failed_at = [float("-inf")]  # on the monotonic clock: the other one may jump
 
     def failed() -> None:
         metrics.audit_failure()
-        failed_at[0] = clock.now()
+        failed_at[0] = time.monotonic()
 
     log = await open_audit_log(
         audit.directory,
@@ -158,7 +159,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     )
 
     async def log_takes_records() -> bool:
-        return clock.now() - failed_at[0] >= READY_AFTER_FAILURE_S
+        return log.takes_records and time.monotonic() - failed_at[0] >= READY_AFTER_FAILURE_S
 
     async def consent_answers() -> bool:
         await consent.standings("audit-proxy", ["health:check"])

@@ -166,3 +166,14 @@ async def test_checkpoints_follow_the_log(opened, files):
         while note.open_checkpoint(files.read("checkpoint"), key).size != n + 1:
             await asyncio.sleep(0.005)
     await log.close()
+
+
+async def test_the_parts_of_a_record_stand_one_behind_the_other(opened, files):
+    """The future gives the first one's index, once all are in the log; other records keep theirs."""
+    log = await opened()
+    parts = [record(n, 60_000) for n in range(4)]
+    futures = [log.append(record(9)), log.append(*parts), log.append(record(10)), log.append(*parts[:2])]
+    assert await asyncio.gather(*futures) == [0, 1, 5, 6]
+    assert log.size == 8
+    await log.close()
+    assert stored(files, 8) == [record(9), *parts, record(10), *parts[:2]]

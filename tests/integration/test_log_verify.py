@@ -6,10 +6,13 @@ import datetime as dt
 import shutil
 import time
 
+import msgspec
 import pytest
+from typer.testing import CliRunner
 
 from audit_proxy.adapters.audit_journal.log import Options, open_log
 from audit_proxy.adapters.files_posix import PosixFiles
+from audit_proxy.cli.log import log_app
 from audit_proxy.core import record as audit_record
 from audit_proxy.core.errors import AuditUnavailable
 from audit_proxy.core.merkle import note
@@ -453,3 +456,85 @@ async def test_a_growing_log_is_verified_while_it_is_written(tmp_path):
         await asyncio.gather(*tasks)
         await log.close()
     assert verify_log(tmp_path / "log", KEY).whole
+
+
+def people(count):
+    return (
+        audit_record.Group(
+            ("/data/id",), ("user.unique_id",), "third_party", "grant", tuple(f"{n:022}" for n in range(count))
+        ),
+    )
+
+
+@pytest.fixture
+async def divided(tmp_path):
+    """Ten records and one in parts; the lines of the long one."""
+    directory = tmp_path / "log"
+    await write(directory, 0, 10)
+    long = audit_record.lines(msgspec.structs.replace(audit_record.decode(record(10)), disclosed=people(10_000)))
+    log = await opened(directory)
+    log.append(*long)
+    await log.close()
+    return directory, long
+
+
+async def test_a_record_in_parts_is_whole_and_shown_as_one(divided):
+    """``verify`` has nothing to say about it; ``tail`` shows one row, ``--json`` the lines; ``prove`` each part."""
+    directory, long = divided
+    await write(directory, 11, 13)
+    verdict = verify_log(directory, KEY)
+    assert verdict.whole
+    assert verdict.notes == ()
+    assert verdict.records == 12 + len(long)
+    c2sp.check_log(directory, vkey_path(directory).read_text())
+    cli = CliRunner()
+    shown = cli.invoke(log_app, ["tail", "--dir", str(directory), "-n", "3"])
+    rows = shown.output.splitlines()[1:]
+    assert [row.split()[0] for row in rows] == ["10", str(10 + len(long)), str(11 + len(long))]
+    assert rows[0].split()[-2:] == ["10000t", "–"]
+    exact = cli.invoke(log_app, ["tail", "--dir", str(directory), "-n", "3", "--json"]).stdout_bytes
+    assert exact.splitlines()[: len(long)] == list(long)
+    for number in (10, 9 + len(long)):
+        assert cli.invoke(log_app, ["prove", str(number), "--dir", str(directory)]).exit_code == 0
+    by_id = cli.invoke(log_app, ["prove", audit_record.decode(long[0]).id, "--dir", str(directory)])
+    assert by_id.exit_code == 2
+    assert f"in {len(long)} parts, from number 10 on" in by_id.output
+
+
+async def test_a_crash_between_parts_is_a_gap_and_no_whole_record(divided):
+    """Behind a crash the parts there are stay in the log; verify notes the gap that names the record, tail says incomplete."""
+    directory, long = divided
+    segment = directory / "journal" / f"{0:020}.jsonl"
+    crashed = directory.parent / "crashed"
+    await write(crashed, 0, 10)
+    shutil.copy(directory.with_name("log.vkey"), directory.with_name("crashed.vkey"))
+    (crashed / "journal" / segment.name).write_bytes(segment.read_bytes()[: -len(long[-1]) // 2])
+    open_end = verify_log(crashed, KEY)
+    assert open_end.whole
+    assert any("the next one is being written, or was lost" in text for text in open_end.notes)
+    await write(crashed, 11, 12)
+    verdict = verify_log(crashed, KEY)
+    assert verdict.whole
+    assert (
+        f"of record {audit_record.decode(long[0]).id} {len(long) - 1} of {len(long)} parts are there"
+        in verdict.notes[0]
+    )
+    rows = CliRunner().invoke(log_app, ["tail", "--dir", str(crashed), "-n", "3"]).output.splitlines()[1:]
+    assert f"(INCOMPLETE: {len(long) - 1} of {len(long)} parts)" in rows[0]
+    assert "gap" in rows[1]
+
+
+@pytest.mark.parametrize("lost", [0, 1, -1])
+async def test_a_part_that_nobody_tells_of_is_a_problem(tmp_path, lost):
+    """A writer that left out a part, and signed that, is found."""
+    long = audit_record.lines(msgspec.structs.replace(audit_record.decode(record(10)), disclosed=people(10_000)))
+    directory = tmp_path / "log"
+    log = await opened(directory)
+    for line in long:
+        if line != long[lost]:
+            log.append(line)
+    log.append(record(11))
+    await log.close()
+    verdict = verify_log(directory, KEY)
+    assert {problem.kind for problem in verdict.problems} == {"record_incomplete"}
+    assert verdict.first_bad.record_id == audit_record.decode(long[0]).id

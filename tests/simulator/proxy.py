@@ -17,7 +17,7 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from audit_proxy.core.record import Record, decode
+from audit_proxy.core.record import Record, by_record, decode, join
 from audit_proxy.settings.admin_tokens import create
 from audit_proxy.settings.check import check
 from audit_proxy.wiring.pseudonyms import names_of
@@ -107,14 +107,15 @@ class Proxy:
         assert status == 200, text
 
     def records(self, *kinds: str) -> list[Record]:
-        """All records of the journal, of these kinds (default: accesses and denials)."""
+        """All records of the journal, of these kinds (default: accesses and denials); those in parts as one."""
         wanted = kinds or ("access", "denial")
         lines = [
             line
             for path in sorted((self.folder / "log" / "journal").glob("*.jsonl"))
             for line in path.read_bytes().splitlines()
         ]
-        return [one for one in map(decode, lines) if one.kind in wanted]
+        read = [join([decode(line) for _, line in one]) for one in by_record(enumerate(lines))]
+        return [one for one in read if one.kind in wanted]
 
     def pseudonym(self, person: str, epoch: int = 1) -> str:
         """What records call a person."""

@@ -61,30 +61,42 @@ class Journal:
     def unsynced(self) -> bool:
         return bool(self._unsynced)
 
+    @property
+    def untold(self) -> bool:
+        """Whether a gap waits to be told in the next batch."""
+        return self._gap is not None
+
+    def refused(self, records: int) -> None:
+        """Records that were refused before they came here: the next batch tells."""
+        if self._gap is None or "records" not in self._gap:
+            earlier = {} if self._gap is None else {"earlier": self._gap}
+            self._gap = {"reason": "records_refused", "records": 0, **earlier}
+        self._gap["records"] += records  # type: ignore[operator]  # an int, made above
+
     def take_durable(self) -> list[bytes]:
         """The lines that became durable since this was last asked, in order."""
         taken, self._durable = self._durable, []
         return taken
 
-    def commit(self, records: Sequence[bytes]) -> int:
-        """Writes a batch and, unless buffered, makes it durable; the index of its first record. Raises AuditUnavailable:
-        none of the batch counts.
+    def commit(self, lines: Sequence[bytes], records: int) -> int:
+        """Writes a batch, the lines of so many records, and, unless buffered, makes it durable; the index of its first line.
+        Raises AuditUnavailable: none of the batch counts.
         """
         try:
             if self._file is not None and self._offset >= self._segment_bytes:
                 self._end_segment()
-            fresh = [*self._told(), *records]
+            fresh = [*self._told(), *lines]
             self._write(fresh)
             if not self._buffered or self._distrusted:
                 self._sync(fresh)
             else:
                 self._unsynced += fresh
         except Exception as exc:  # whatever went wrong, the batch must fail and the segment be given up
-            self._abandon(exc, len(records))
+            self._abandon(exc, records)
             raise AuditUnavailable(f"the audit log could not be written: {_what(exc)}") from exc
         self._gap = None
         self._distrusted = False
-        return self.size - len(records)
+        return self.size - len(lines)
 
     def sync(self) -> None:
         """Makes buffered records durable. Raises AuditUnavailable: they are kept, for a new segment."""

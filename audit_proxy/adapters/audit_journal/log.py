@@ -6,7 +6,9 @@ Invariants:
 - Futures are settled in the order of their records, on the event loop, once a batch.
 - While the disk hangs past the time limit, and when too many records wait, a record is refused at once; one that was
   refused for the time limit before a batch took it is not written later.
-- The log heals by itself: the next batch tries a new segment.
+- The log heals by itself: the next batch tries a new segment, and without one the writer does, each second.
+- What was refused and not written is told in a ``gap`` record as soon as the disk takes one.
+- The parts of one record are in one batch, one behind the other.
 """
 
 import asyncio
@@ -16,8 +18,9 @@ import threading
 import time
 from asyncio import Future
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from queue import Empty, SimpleQueue
 
 from audit_proxy.adapters.audit_journal import recovery
@@ -29,6 +32,7 @@ from audit_proxy.core.merkle import note, segments, tree
 from audit_proxy.ports import Clock, Files
 
 BUFFERED_SYNC_S = 1.0  # durability: buffered loses at most about this much
+RETRY_S = 1.0  # between attempts to tell a gap, while no records come
 BACKLOG_MAX_BYTES = 64 * 1024 * 1024  # of lines kept for the publisher; past it they are read back from the journal
 _TICKS = 10  # of the watchdog in one commit timeout
 
@@ -120,12 +124,15 @@ class JournalAuditLog:
         self._appended = 0
         self._settled = 0
         self._refusing: str | None = None
+        self._failing = False  # the last commit failed
         self._watchdog: asyncio.TimerHandle | None = None
         self._marks: deque[tuple[float, int]] = deque()  # (when, appended by then)
         # Between the threads.
-        self._records: SimpleQueue[bytes | None] = SimpleQueue()
+        self._records: SimpleQueue[tuple[bytes, ...] | None] = SimpleQueue()
         self._put = self._records.put
         self._abandoned = 0  # records up to here were refused for the time limit
+        self._refused = 0  # records that were refused at once, ever
+        self._told_refused = 0  # of these, those that the journal knows of
         self._fresh: SimpleQueue[tuple[Sequence[bytes], Sequence[bytes]]] = SimpleQueue()  # durable lines, leaf hashes
         self._has_fresh = threading.Event()
         self._closing = threading.Event()
@@ -139,6 +146,11 @@ class JournalAuditLog:
         return self._journal.size
 
     @property
+    def takes_records(self) -> bool:
+        """Whether the last commit succeeded and the disk answers. A log that failed tries again by itself each second."""
+        return self._refusing is None and not self._failing
+
+    @property
     def checkpoint_at(self) -> float:
         """When the last checkpoint was published, in seconds since the epoch."""
         return self._publisher.checkpoint_at
@@ -147,17 +159,19 @@ class JournalAuditLog:
         self._publishing.start()
         self._writer.start()
 
-    def append(self, record: bytes) -> "Future[int]":
-        """Takes one record, see ``ports.AuditLog``. Raises ValueError for what is not one line of at most 65,535 bytes."""
-        # A record past ENTRY_MAX belongs here in parts (DESIGN section 7) once those exist; until then it is refused.
-        if len(record) > audit_record.ENTRY_MAX or b"\n" in record or not record:
-            raise ValueError(f"an audit record is one line of 1 to {audit_record.ENTRY_MAX} bytes, not {len(record)}")
+    def append(self, *lines: bytes) -> "Future[int]":
+        """Takes one record, see ``ports.AuditLog``. Raises ValueError for what are not lines of at most 65,535 bytes."""
+        for line in lines:
+            if len(line) > audit_record.ENTRY_MAX or b"\n" in line or not line:
+                raise ValueError(
+                    f"an audit record is one line of 1 to {audit_record.ENTRY_MAX} bytes, or several, not {len(line)}"
+                )
         future: Future[int] = self._create_future()
         if self._refusing is not None or len(self._waiting) >= self._max_pending:
             return self._refuse(future)
         self._waiting.append(future)
         self._appended += 1
-        self._put(record)
+        self._put(lines)
         if self._watchdog is None:
             self._watch()
         return future
@@ -179,18 +193,20 @@ class JournalAuditLog:
     # On the event loop
 
     def _refuse(self, future: "Future[int]") -> "Future[int]":
+        self._refused += 1
         future.set_exception(AuditUnavailable(f"the audit log takes no records: {self._refusing or 'too many wait'}"))
         self._report_failure()
         return future
 
-    def _settle(self, count: int, first: int, error: AuditUnavailable | None, seconds: float) -> None:
-        """A batch of ``count`` records ended: they have the indices from ``first``, or ``error``."""
+    def _settle(self, count: int, indices: Iterable[int], error: AuditUnavailable | None, seconds: float) -> None:
+        """A batch of ``count`` records ended: they have these indices, or ``error``."""
         self._settled += count
         if self._refusing == "the disk does not answer":
             self._refusing = None
         popleft = self._waiting.popleft
+        self._failing = error is not None
         if error is None:
-            for index in range(first, first + count):
+            for index in indices:
                 future = popleft()
                 if not future.done():
                     future.set_result(index)
@@ -250,10 +266,14 @@ class JournalAuditLog:
         if self._tell_gap:
             self._commit([])
         while not closing:
+            self._tell_refused()
             try:
-                first = self._records.get(timeout=BUFFERED_SYNC_S if self._journal.unsynced else None)
+                first = self._records.get(timeout=self._patience())
             except Empty:
-                self._sync()
+                if self._journal.untold:
+                    self._commit([])
+                else:
+                    self._sync()
                 continue
             pause = began + interval - time.monotonic()
             if pause > 0 and first is not None:
@@ -263,28 +283,51 @@ class JournalAuditLog:
                 buffered_since = began
             batch = [first, *(self._records.get_nowait() for _ in range(self._records.qsize()))]
             closing = batch[-1] is None  # nothing is put after it
-            records: list[bytes] = batch[:-1] if closing else batch  # type: ignore[assignment]  # None comes last only
+            records: list[tuple[bytes, ...]] = batch[:-1] if closing else batch  # type: ignore[assignment]  # None comes last only
             if records:
                 late = min(max(self._abandoned - taken, 0), len(records))
                 taken += len(records)
                 if late:
-                    self._on_loop(self._settle, late, 0, AuditUnavailable("the audit log did not answer in time"), 0.0)
+                    self._journal.refused(late)
+                    self._on_loop(self._settle, late, (), AuditUnavailable("the audit log did not answer in time"), 0.0)
                 if late < len(records):
                     self._commit(records[late:])
             if self._journal.unsynced and (closing or time.monotonic() - buffered_since >= BUFFERED_SYNC_S):
                 self._sync()
+        self._tell_refused()
+        if self._journal.untold:
+            self._commit([])
         self._journal.close()
         self._closing.set()
         self._has_fresh.set()
 
-    def _commit(self, records: list[bytes]) -> None:
+    def _patience(self) -> float | None:
+        """How long to wait for records before something else is to be done, in seconds."""
+        if self._journal.untold:
+            return RETRY_S
+        return BUFFERED_SYNC_S if self._journal.unsynced else None
+
+    def _tell_refused(self) -> None:
+        """Lets the journal tell of the records that were refused at once."""
+        refused = self._refused
+        if refused != self._told_refused:
+            self._journal.refused(refused - self._told_refused)
+            self._told_refused = refused
+
+    def _commit(self, records: list[tuple[bytes, ...]]) -> None:
+        """Commits whole records: the parts of one are never in two batches."""
         began = time.perf_counter()
+        lines = [line for record in records for line in record]
+        count = len(records)
         try:
-            first = self._journal.commit(records)
+            first = self._journal.commit(lines, count)
         except AuditUnavailable as exc:
-            self._on_loop(self._settle, len(records), 0, exc, 0.0)
+            self._on_loop(self._settle, count, (), exc, 0.0)
         else:
-            self._on_loop(self._settle, len(records), first, None, time.perf_counter() - began)
+            indices: Iterable[int] = range(first, first + count)
+            if len(lines) != count:
+                indices = list(accumulate(map(len, records[:-1]), initial=first))
+            self._on_loop(self._settle, count, indices, None, time.perf_counter() - began)
         self._pass_on()
 
     def _sync(self) -> None:

@@ -7,12 +7,14 @@ Invariants:
 - Before anything is built on the journal's last segment it is synced: a killed process may have left it in the page cache.
 - Only what lies behind the checkpoint is ever cut, only a torn or blank end of the journal, and it is told in a ``gap``
   record; the bytes are kept beside the journal.
+- A record in parts whose last are not there was never acknowledged. The parts there are stay, and the gap names the record.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from audit_proxy.adapters.audit_journal.journal import Position
+from audit_proxy.core import record as audit_record
 from audit_proxy.core.errors import LogUnusable
 from audit_proxy.core.merkle import note, segments, tiles, tree
 from audit_proxy.ports import Files
@@ -113,10 +115,22 @@ def _end_of_journal(files: Files, signed: int) -> Position:
         good += len(line) + 1
     if last.first + records < signed:
         return Position(last.first + records)
-    gap = _cut(files, last.path, last.first + records, good)
+    size = last.first + records
+    gap = _cut(files, last.path, size, good)
+    incomplete = _incomplete(files, size)
+    if incomplete:
+        gap = {**(gap or {"reason": "incomplete_record", "segment": last.path, "bytes_kept": good}), **incomplete}
     files.truncate(last.path, good)
     files.sync_directory(segments.JOURNAL)
-    return Position(last.first + records, last.path, good, gap)
+    return Position(size, last.path, good, gap)
+
+
+def _incomplete(files: Files, size: int) -> dict[str, object]:
+    """The record of whose parts the journal's last line is one, and not the last."""
+    mark = None if size == 0 else audit_record.part_of(next(lines(files, size - 1, size)))
+    if mark is None or mark[1] == mark[2]:
+        return {}
+    return {"record": mark[0], "parts_kept": mark[1], "parts": mark[2]}
 
 
 def _cut(files: Files, path: str, size: int, good: int) -> dict[str, object] | None:

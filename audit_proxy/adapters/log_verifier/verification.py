@@ -66,6 +66,9 @@ class _Verification:
         self._unexplained: list[tuple[str, int]] = []  # (segment, bytes behind its last record)
         self._backwards: list[tuple[int, float]] = []  # records appended before the one before them, and seconds
         self._last_append: float | None = None  # seconds since the epoch
+        self._begun: Line | None = None  # the part whose next part must follow
+        self._incomplete: dict[str, Line] = {}  # id -> the last part there is, of records whose other parts are not
+        self._told_incomplete: set[str] = set()  # ids that a gap record speaks of
         self._count = 0
         self._stopped = False
         self._journal_root: bytes | None = None  # at the checkpoint's size
@@ -201,6 +204,7 @@ class _Verification:
 
     def _check_record(self, line: Line) -> None:
         """Every record is one that this program writes: it decodes, and encodes to the same bytes."""
+        self._follow_parts(line)
         if line.data is None:
             return
         try:
@@ -225,9 +229,22 @@ class _Verification:
             earlier: Any = decoded.detail
             while isinstance(earlier, dict):
                 self._explained.add(str(earlier.get("segment")))
+                self._told_incomplete.add(str(earlier.get("record")))
                 earlier = earlier.get("earlier")
             reason = decoded.detail.get("reason", "unknown")
             self._notes.append(f"record {line.index} tells of a gap: {reason}, {_gap_size(decoded.detail)}")
+
+    def _follow_parts(self, line: Line) -> None:
+        """Parts stand one behind the other, from the first to the last."""
+        before = None if self._begun is None else audit_record.part_of(self._begun.data or b"")
+        mark = audit_record.part_of(line.data or b"")
+        expected = None if before is None else (before[0], before[1] + 1, before[2])
+        if expected is not None and mark != expected and self._begun is not None:
+            self._incomplete[expected[0]] = self._begun
+        if mark is not None and mark != expected and mark[1] != 1:
+            text = f"it is part {mark[1]} of a record, and part {mark[1] - 1} does not stand before it"
+            self._problem(Problem("record_incomplete", text, line.index, line.place, mark[0]))
+        self._begun = line if mark is not None and mark[1] < mark[2] else None
 
     # Comparing
 
@@ -341,6 +358,14 @@ class _Verification:
             else:
                 text = f"{path} holds {behind} bytes behind its last record, of which no gap record tells"
                 self._problem(Problem("bytes_unexplained", text, place=path))
+        for record_id, line in self._incomplete.items():
+            if record_id not in self._told_incomplete:
+                text = "the record's next part does not follow, and no gap record tells of it"
+                self._problem(Problem("record_incomplete", text, line.index, line.place, record_id))
+        if self._begun is not None:
+            self._notes.append(
+                f"record {self._begun.index} is a part; the next one is being written, or was lost in a crash"
+            )
         if self._backwards:
             more = f", and {len(self._backwards) - 1} more" if len(self._backwards) > 1 else ""
             index, seconds = self._backwards[0]
@@ -348,6 +373,8 @@ class _Verification:
 
 
 def _gap_size(detail: dict[str, object]) -> str:
+    if "parts_kept" in detail:
+        return f"of record {detail.get('record')} {detail['parts_kept']} of {detail.get('parts')} parts are there"
     if "bytes_cut" in detail:
         return f"{detail['bytes_cut']} bytes were cut"
     return f"{detail.get('records', 0)} records were refused"

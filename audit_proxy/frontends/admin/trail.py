@@ -19,7 +19,7 @@ from typing import Any
 import structlog
 
 from audit_proxy.core.errors import AuditUnavailable
-from audit_proxy.core.record import RECORD_VERSION, Kind, Record, encode, timestamp, uuid7
+from audit_proxy.core.record import RECORD_VERSION, Kind, Record, lines, timestamp, uuid7
 from audit_proxy.ports import AuditLog, Clock, Pseudonymizer
 
 OnRecord = Callable[[str], None]  # told the kind of each record once it is durable
@@ -89,7 +89,7 @@ class Trail:
             target=target,
             trace=trace,
         )
-        await self._log.append(encode(record))
+        await self._log.append(*lines(record))
         self._on_record(kind)
         return record.id
 

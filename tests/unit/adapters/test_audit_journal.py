@@ -204,7 +204,13 @@ async def test_a_hanging_disk_refuses_in_time_and_then_at_once():
         except AuditUnavailable:
             await asyncio.sleep(0.005)
     await log.close()
-    assert stored(files) == [record(0), record(50), record(1)]
+    told = {0: record(0), 1: record(50), 3: record(1)}
+    journal = stored(files)
+    assert {n: journal[n] for n in told} == told
+    assert len(journal) == 4
+    ((index, detail),) = gaps(files)
+    assert (index, detail["reason"]) == (2, "records_refused")
+    assert detail["records"] >= 2
 
 
 async def test_close_does_not_wait_for_ever():
@@ -420,3 +426,54 @@ async def test_gap_records_are_records():
     assert audit_record.encode(read) == line
     assert (read.kind, read.node) == ("gap", "node-1")
     assert json.loads(line)["ts"] == "2027-01-15T08:00:00Z"
+
+
+@pytest.mark.parametrize("torn", [b"", b'{"id":"r","pa'])
+async def test_a_record_whose_last_parts_a_crash_took_is_told_once(torn):
+    """The parts there are stay, the gap names the record and how much of it there is; a start that dies before it could
+    tell leaves that to the next."""
+    files = SimulatedFiles()
+    await made(files, 3)
+    parts = [b'{"id":"r","part":%d,"parts":3}' % n for n in (1, 2)]
+    files.alter("journal/00000000000000000000.jsonl", lambda data: data + b"\n".join([*parts, torn]))
+    files.fail["write"] = [EIO]
+    log = await opened(files)  # it cannot tell
+    files.crash(len(files.operations), lambda total: 0)
+    await log.append(record(9))
+    await log.close()
+    await made(files, 1)
+    journal = stored(files)
+    assert journal[3:5] == parts
+    ((index, detail),) = gaps(files)
+    assert index == 5
+    while "record" not in detail:
+        detail = detail["earlier"]
+    assert detail["reason"] == ("torn_end" if torn else "incomplete_record")
+    assert (detail["record"], detail["parts_kept"], detail["parts"]) == ("r", 2, 3)
+
+
+async def test_a_gap_is_told_without_traffic():
+    """The writer tries again by itself, and the log says when it takes records."""
+    files = SimulatedFiles()
+    log = await opened(files)
+    files.fail["sync"] = [EIO, EIO]
+    with pytest.raises(AuditUnavailable):
+        await log.append(record(0))
+    assert not log.takes_records
+    while not log.takes_records:
+        await asyncio.sleep(0.02)
+    assert log.size == 1
+    await log.close()
+    ((_, detail),) = gaps(files)
+    assert (detail["records"], detail["commits"]) == (1, 2)
+
+
+async def test_a_gap_is_told_at_the_latest_when_the_log_is_closed():
+    """A stop right behind a failure does not forget it."""
+    files = SimulatedFiles()
+    log = await opened(files)
+    files.fail["sync"] = [EIO]
+    with pytest.raises(AuditUnavailable):
+        await log.append(record(0))
+    await log.close()
+    assert [detail["records"] for _, detail in gaps(files)] == [1]

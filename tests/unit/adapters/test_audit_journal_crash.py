@@ -6,6 +6,8 @@ each moment of that history, the disk is made as a crash there may leave it, rec
 
 import asyncio
 import errno
+import itertools
+import json
 import random
 
 import pytest
@@ -16,6 +18,7 @@ from audit_proxy.adapters.audit_journal.log import Options, open_log
 from audit_proxy.adapters.audit_journal.recovery import lines
 from audit_proxy.core.errors import AuditUnavailable
 from audit_proxy.core.merkle import note, tiles, tree
+from audit_proxy.core.record import by_record, part_of
 from tests.simulator.files import SimulatedFiles
 
 SEED = b"s" * 32
@@ -33,6 +36,28 @@ def opened(files, **options):
     )
 
 
+def lines_of(name, parts):
+    """A record of one line, or one in parts."""
+    if parts == 1:
+        return (b'{"r":"%s"}' % name,)
+    return tuple(b'{"id":"%s","part":%d,"parts":%d}' % (name, n, parts) for n in range(1, parts + 1))
+
+
+def incomplete_records_are_told(journal):
+    """Where the parts of a record end before the last, a gap record that names it follows at once."""
+    records = list(by_record(enumerate(journal)))
+    for record, following in itertools.zip_longest(records, records[1:]):
+        mark = part_of(record[-1][1])
+        if mark is not None and len(record) < mark[2]:
+            (_, line), *_ = following
+            gap = json.loads(line)
+            assert gap["kind"] == "gap"
+            detail = gap["detail"]
+            while detail.get("record") != mark[0]:
+                detail = detail["earlier"]
+            assert (detail["parts_kept"], detail["parts"]) == (len(record), mark[2])
+
+
 async def run(files, batches, name, segment_bytes=400, faults=()):
     """Appends batches, waits for each, and marks in the history what was acknowledged."""
     log = await opened(files, segment_bytes=segment_bytes)
@@ -40,13 +65,16 @@ async def run(files, batches, name, segment_bytes=400, faults=()):
         files.fail.setdefault(operation, []).extend([None] * after + [OSError(errno.EIO, "Input/output error")])
     files.mark("size", log.size)
     for number, count in enumerate(batches):
-        records = [b'{"r":"%s.%d.%d"}' % (name, number, n) for n in range(count)]
-        futures = [log.append(record) for record in records]
+        records = [lines_of(b"%s.%d.%d" % (name, number, n), 1 + (n % 3)) for n in range(count)]
+        futures = [log.append(*record) for record in records]
         for record, future in zip(records, futures, strict=True):
             try:
-                files.mark("acknowledged", (await future, record))
+                first = await future
+                for at, line in enumerate(record):
+                    files.mark("acknowledged", (first + at, line))
             except AuditUnavailable:
-                files.mark("refused", record)
+                for line in record:
+                    files.mark("refused", line)
     await log.close()
 
 
@@ -113,6 +141,7 @@ async def survive_every_crash(files, moments, choose, then=None, fresh=True):
         assert await log.append(b'{"r":"after"}') == log.size - 1
         await log.close()
         check(after, acknowledged, [*seen, *checkpoints(after, None)])
+        incomplete_records_are_told(list(lines(after, 0, log.size)))
 
 
 def moments(files, rng, count):

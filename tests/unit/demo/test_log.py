@@ -107,3 +107,17 @@ def test_one_persons_view():
     assert (sight.withheld, sight.reasons, sight.grounds) == ({"user.name": 1}, {"no_grant"}, {"grant"})
     assert (sight.asked_for, sight.holders) == (1, {name("7")})
     assert about(log, name("10")) == {}
+
+
+def test_a_record_in_parts_is_read_as_one(tmp_path):
+    """Its people stand together; one of which parts are missing keeps the mark of a part."""
+    (tmp_path / "journal").mkdir()
+    first = record("1", group(["user.name"], "1"), part=1, parts=2)
+    second = record("1", group(["user.name"], "2"), part=2, parts=2)
+    lines = [first, second, record("2", phase="intent"), record("2"), {**first, "id": "3"}]
+    (tmp_path / "journal" / f"{0:020d}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in lines))
+    whole, intent, plain, incomplete = records(tmp_path)
+    assert told(whole) == {"user.name": 2}
+    assert "part" not in whole
+    assert (intent, plain) == (record("2", phase="intent"), record("2"))
+    assert (incomplete["id"], incomplete["part"], incomplete["parts"]) == ("3", 1, 2)
