@@ -25,6 +25,7 @@ from audit_proxy.settings.model import Audit, Settings
 from audit_proxy.settings.policy import HASH_LENGTH, parse_policy
 from audit_proxy.settings.secrets import check_secret, read_secret
 from audit_proxy.settings.shapes import Secret
+from audit_proxy.settings.tls import Tls, TlsError, server_context
 from audit_proxy.settings.validate import validated
 
 __all__ = ["FILL_IN", "ConfigProblems", "Loaded", "Problem", "load", "load_settings_only"]
@@ -150,6 +151,8 @@ def _files_named(document: Document) -> Iterator[Problem]:
     """Problems with the files that the main one names. Judged from the parsed text, so that one problem hides no other."""
     base = document.path.parent.absolute()
     yield from _keys_of_the_log(document, base)
+    for listener in ("data", "admin"):
+        yield from _tls_at(document, base, (listener, "tls"))
     yield from _secret_at(document, base, ("upstream", "service_credential"))
     issuers = _at(document.value, ("identity", "issuers"))
     for number, issuer in enumerate(issuers if isinstance(issuers, list) else []):
@@ -207,6 +210,15 @@ def _secret_at(
             problem = str(error)
     if problem is not None:
         yield document.problem(loc, f"{document.named(loc)}: {problem}")
+
+
+def _tls_at(document: Document, base: Path, loc: Loc) -> Iterator[Problem]:
+    try:
+        server_context(_absolute(Tls.model_validate(_at(document.value, loc)), base))
+    except ValidationError:  # absent, or told already with the rest of the file
+        return
+    except TlsError as error:
+        yield document.problem(loc, f"{document.named(loc)}: {error}")
 
 
 def _jwks_at(document: Document, base: Path, loc: Loc, pinned: frozenset[str]) -> Iterator[Problem]:

@@ -11,11 +11,13 @@ from pydantic import Field, field_validator, model_validator
 
 from audit_proxy.settings.identity import Identity
 from audit_proxy.settings.shapes import Bytes, Model, Namespace, Port, Seconds, Secret, http_url
+from audit_proxy.settings.tls import Tls
 
 
 class Listener(Model):
     host: str = "127.0.0.1"
     port: Port = 8080
+    tls: Tls | None = None  # None: plain HTTP
 
 
 class Data(Listener):

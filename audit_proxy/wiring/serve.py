@@ -29,6 +29,7 @@ from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.check import Checked
 from audit_proxy.settings.load import Loaded
 from audit_proxy.settings.secrets import read_key, read_secret
+from audit_proxy.wiring.certificates import Certificates
 from audit_proxy.wiring.identity import open_tokens
 from audit_proxy.wiring.log import open_audit_log
 from audit_proxy.wiring.pseudonyms import open_pseudonyms
@@ -48,7 +49,8 @@ class Running:
 async def serve(
     checked: Checked, *, ready: Callable[[Running], None] | None = None, stop: asyncio.Event | None = None
 ) -> bool:
-    """Serves until SIGTERM or SIGINT (or ``stop``), then drains; whether every request in flight ended.
+    """Serves until SIGTERM or SIGINT (or ``stop``), then drains; whether every request in flight ended. SIGHUP reads the
+    listeners' certificates anew.
 
     ``ready`` is called once both listeners take connections. Raises OSError, LogUnusable, ConsentUnavailable,
     ValueError (a secret or a key) at start.
@@ -177,7 +179,8 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
         node,
         on_record=metrics.record,
     )
-    admin_port = await admin.start(settings.admin.host, settings.admin.port)
+    certificates = Certificates()
+    admin_port = await admin.start(settings.admin.host, settings.admin.port, certificates.context(settings.admin.tls))
     stack.push_async_callback(admin.stop)
     plane = DataPlane(
         stages,
@@ -185,7 +188,8 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
         header_bytes=settings.limits.request_header_bytes,
         target_bytes=settings.limits.target_bytes,
     )
-    data_port = await plane.start(settings.data.host, settings.data.port)
+    data_port = await plane.start(settings.data.host, settings.data.port, certificates.context(settings.data.tls))
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.reload)
     return Running(data_port, admin_port), plane
 
 

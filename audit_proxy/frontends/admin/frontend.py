@@ -10,6 +10,7 @@ Invariants:
 - No answer may be stored, framed, or read by a page of another origin (no CORS).
 """
 
+import ssl
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Protocol
 
@@ -107,12 +108,12 @@ class AdminFrontend:
         app.on_response_prepare.append(_headers)
         return app
 
-    async def start(self, host: str, port: int) -> int:
-        """Listens; the port that was bound (``port`` 0 takes a free one). Raises OSError."""
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Listens, plain HTTP without ``tls``; the port that was bound (``port`` 0 takes a free one). Raises OSError."""
         self._runner = web.AppRunner(self.app(), access_log=None, handle_signals=False, shutdown_timeout=_DRAIN_S)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            await web.TCPSite(self._runner, host, port, ssl_context=tls).start()
         except BaseException:
             await self._runner.cleanup()
             raise

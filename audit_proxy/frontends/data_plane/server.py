@@ -1,6 +1,7 @@
 """The listener: keeps count of what is in flight, drains on stop, and turns faults into answers."""
 
 import asyncio
+import ssl
 
 import structlog
 from aiohttp import web
@@ -33,13 +34,13 @@ class DataPlane:
         self.in_flight = 0
         self._draining = False
 
-    async def start(self, host: str, port: int) -> int:
-        """Binds and serves; the port bound. Raises OSError."""
+    async def start(self, host: str, port: int, tls: ssl.SSLContext | None = None) -> int:
+        """Binds and serves, plain HTTP without ``tls``; the port bound. Raises OSError."""
         # auto_decompress off: a body is judged as it is forwarded
         server = web.Server(self.handle, access_log=None, auto_decompress=False, **self._options)  # type: ignore[arg-type]  # mixed option types
         self._runner = web.ServerRunner(server, shutdown_timeout=1.0)
         await self._runner.setup()
-        self._site = web.TCPSite(self._runner, host, port, backlog=self._backlog)
+        self._site = web.TCPSite(self._runner, host, port, ssl_context=tls, backlog=self._backlog)
         await self._site.start()
         bound: int = self._runner.addresses[0][1]
         return bound
