@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, field_validator, model_validator
 
 from audit_proxy.core.introspection import BASIC, FACTS, PLACES, RFC_7662, SECRET, TOKEN, parse_pointer, places
+from audit_proxy.settings.gateway import Gateway
 from audit_proxy.settings.shapes import Model, Namespace, Seconds, Secret, fetched_safely
 
 Algorithm = Literal[
@@ -186,6 +187,7 @@ class Introspection(Model):
 class Identity(Model):
     issuers: list[Issuer] = Field(default=[])  # of signed JWTs
     introspection: list[Introspection] = Field(default=[])  # of opaque tokens
+    gateway: Gateway | None = None  # that has verified the token and names app, holder and scopes in headers
     token_cache_entries: int = Field(default=100_000, gt=0)
     unsafe_token_in_query: bool = False  # accepts ?access_token= (RFC 6750 section 2.3); it goes on in the header
     realm: str = Field(default="api", pattern=r"^[ !#-\[\]-~]{1,100}$")  # of the WWW-Authenticate challenge
@@ -199,8 +201,8 @@ class Identity(Model):
 
     @model_validator(mode="after")
     def _somebody(self) -> Self:
-        if not self.issuers and not self.introspection:
-            raise ValueError("nobody could speak; give at least one of 'issuers' and 'introspection'")
+        if not self.issuers and not self.introspection and self.gateway is None:
+            raise ValueError("nobody could speak; give at least one of 'issuers', 'introspection' and 'gateway'")
         prefixes = [one.token_prefix for one in self.introspection]
         if len(set(prefixes)) != len(prefixes):
             raise ValueError("two platforms under 'introspection' have tokens of the same 'token_prefix'")
@@ -211,4 +213,5 @@ class Identity(Model):
     @property
     def holder_namespaces(self) -> set[str]:
         """Where holders' ids are from."""
-        return {one.holder_namespace for one in self.issuers} | {one.holder_namespace for one in self.introspection}
+        every = (*self.issuers, *self.introspection, *([self.gateway] if self.gateway is not None else ()))
+        return {one.holder_namespace for one in every}

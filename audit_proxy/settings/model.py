@@ -135,6 +135,10 @@ class Settings(Model):
     def _together(self) -> Self:
         if self.data.port and (self.data.host, self.data.port) == (self.admin.host, self.admin.port):
             raise ValueError("'data' and 'admin' cannot listen at the same address; change one port")
+        if self.identity.gateway is not None and (self.data.tls is None or self.data.tls.client_ca is None):
+            raise ValueError(
+                "'identity.gateway' needs 'data.tls.client_ca': a gateway is known by its certificate alone"
+            )
         if self.platform.subject_namespace not in self.identity.holder_namespaces:
             raise ValueError("no issuer's 'holder_namespace' is 'platform.subject_namespace': nobody would be a holder")
         return self

@@ -7,10 +7,12 @@ from audit_proxy.adapters.keys_jwks import FixedKeys, JwksUrl, key_set
 from audit_proxy.adapters.tokens_by_form import ResolverByForm
 from audit_proxy.adapters.tokens_introspection import IntrospectionConfig, IntrospectionResolver
 from audit_proxy.adapters.tokens_jwt import IssuerConfig, JwtResolver
+from audit_proxy.core.gateway import GatewayRules
 from audit_proxy.core.identity import ClaimRules
 from audit_proxy.core.introspection import BASIC, SECRET, Asking, Rules, basic_credentials, parse_pointer
 from audit_proxy.core.jose import hmac_keys
 from audit_proxy.ports import HttpClient, IssuerKeys, TokenResolver
+from audit_proxy.settings.gateway import Gateway
 from audit_proxy.settings.identity import Identity, Introspection, Issuer, TokenRequest
 from audit_proxy.settings.secrets import read_secret
 
@@ -35,6 +37,20 @@ async def open_tokens(settings: Identity, client: HttpClient, stack: AsyncExitSt
         opaque[platform.token_prefix] = resolver = IntrospectionResolver(_introspection(platform), client)
         stack.push_async_callback(resolver.close)
     return ResolverByForm({one: resolver for one, resolver in opaque.items() if one}, signed, opaque.get(""))
+
+
+def gateway_rules(one: Gateway | None) -> GatewayRules | None:
+    """Whose headers are believed; None: identity comes from tokens alone."""
+    if one is None:
+        return None
+    return GatewayRules(
+        issuer=one.issuer,
+        certificates=frozenset(one.certificates),
+        app_header=one.app_header,
+        holder_header=one.holder_header,
+        scopes_header=one.scopes_header,
+        holder_namespace=one.holder_namespace,
+    )
 
 
 def _config(one: Issuer) -> IssuerConfig:

@@ -30,7 +30,7 @@ from audit_proxy.settings.check import Checked
 from audit_proxy.settings.load import Loaded
 from audit_proxy.settings.secrets import read_key, read_secret
 from audit_proxy.wiring.certificates import Certificates
-from audit_proxy.wiring.identity import open_tokens
+from audit_proxy.wiring.identity import gateway_rules, open_tokens
 from audit_proxy.wiring.log import open_audit_log
 from audit_proxy.wiring.pseudonyms import open_pseudonyms
 
@@ -144,6 +144,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     await upstream.start()
     stack.push_async_callback(upstream.stop)
     recorder = Recorder(log, pseudonyms, catalog, policy, node)
+    gateway = gateway_rules(settings.identity.gateway)
     stages = Stages(
         Admitter(
             catalog,
@@ -151,13 +152,14 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
             tokens,
             FileApps(loaded.apps),
             unsafe_token_in_query=settings.identity.unsafe_token_in_query,
+            gateway=gateway,
         ),
         Reviewer(catalog, policy, ConsentOfErased(consent, pseudonyms), settings.limits.response_depth),
         recorder,
         upstream,
         metrics,
         clock,
-        _wire(loaded, catalog.dialect),
+        _wire(loaded, catalog.dialect, gateway.headers if gateway is not None else frozenset()),
     )
 
     async def log_takes_records() -> bool:
@@ -193,7 +195,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     return Running(data_port, admin_port), plane
 
 
-def _wire(loaded: Loaded, dialect: str) -> Wire:
+def _wire(loaded: Loaded, dialect: str, gateway_headers: frozenset[str]) -> Wire:
     settings = loaded.settings
     credential = settings.upstream.service_credential
     return Wire(
@@ -206,5 +208,6 @@ def _wire(loaded: Loaded, dialect: str) -> Wire:
         dialect=dialect,
         forward_token=settings.upstream.credential == "forward",
         credential=None if credential is None else read_secret(credential).decode("ascii"),
+        gateway_headers=gateway_headers,
         debug=settings.logging.level == "debug",
     )

@@ -148,3 +148,34 @@ async def test_files_that_make_no_server_stop_the_start(tmp_path, authority, cha
                 pass
         assert said in str(raised.value)
         assert f"{listener}.tls" in str(raised.value)
+
+
+async def test_a_gateway_is_known_by_its_certificate(tmp_path, authority, upstream) -> None:
+    """Its headers say who asks; the same headers from anybody else, with a certificate or without, say nothing."""
+    tls = _tls(authority, client_ca=str(authority.path), client_certificate="optional")
+    gateway = authority.issue("gateway", "dns:gateway.internal")
+    other = authority.issue("other", "dns:other.internal")
+    identity = {"gateway": {"issuer": "https://gateway.example/", "certificates": ["dns:gateway.internal"]}}
+    said = {"X-Authenticated-App": "quiz", "X-Authenticated-Holder": "1", "X-Authenticated-Scopes": "read"}
+    async with running_proxy(tmp_path, upstream.url, document(), data={"tls": tls}, identity=identity) as proxy:
+        url = proxy.url.replace("http:", "https:") + "/me"
+        for certified, status in ((None, 401), (other, 401), (gateway, 200)):
+            context = authority.client_context(certified)
+            async with aiohttp.ClientSession() as session, session.get(url, ssl=context, headers=said) as answer:
+                assert answer.status == status
+        assert len(upstream.requests) == 1
+        assert [(one.app, one.decision) for one in proxy.records()] == [
+            (None, "deny"),
+            (None, "deny"),
+            ("quiz", "allow"),
+        ]
+
+
+async def test_a_gateway_without_client_certificates_stops_the_start(tmp_path, authority) -> None:
+    """Nothing else could tell it from an app."""
+    identity = {"gateway": {"issuer": "https://gateway.example/", "certificates": ["dns:gateway.internal"]}}
+    with pytest.raises(ConfigProblems, match=r"needs 'data\.tls\.client_ca'"):
+        async with running_proxy(
+            tmp_path, "http://127.0.0.1:9", document(), data={"tls": _tls(authority)}, identity=identity
+        ):
+            pass
