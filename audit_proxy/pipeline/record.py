@@ -86,7 +86,8 @@ class Recorder:
         if asked is not None and asked.people:
             people = dict.fromkeys(asked.people)
             asked_names = tuple(names[one] for one in people)
-            found_names = tuple(names[one] for one in people if _found(one, outcome))
+            found = _found(outcome)
+            found_names = tuple(names[one] for one in people if f"{self._prefix}{one}" in found)
         return Record(
             v=RECORD_VERSION,
             id=admission.id,
@@ -170,14 +171,15 @@ def _groups(
     return tuple(made)
 
 
-def _found(raw: str, outcome: Outcome) -> bool:
-    return raw in outcome.found or (raw.isdigit() and int(raw) in outcome.found)
+def _found(outcome: Outcome) -> set[str]:
+    """Everyone the answer named, each once: "7" and 7 are one person."""
+    return set(map(outcome.people.__getitem__, outcome.found))
 
 
 def _counts(outcome: Outcome) -> dict[str, int]:
     counts: dict[str, int] = {}
     if outcome.found:
-        counts["people"] = len(outcome.found)
+        counts["people"] = len(_found(outcome))
     if outcome.unclassified:
         counts["unclassified"] = outcome.unclassified
     return counts

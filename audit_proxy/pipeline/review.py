@@ -4,6 +4,8 @@ Invariants:
 
 - A third party who is withheld and an id that does not exist give the same ``Outcome``: status 404, our own body.
 - An answer whose status or media type is not described keeps its status and loses its body.
+- A person whom the path names and who refuses is an unknown one, whatever the platform answers: also nothing, a redirect,
+  or what cannot be looked into.
 - Without a consent store, third parties are withheld; the holder too, unless a named setting says otherwise.
 """
 
@@ -59,6 +61,23 @@ class Reviewer:
 
     async def review(self, admission: Admission, response: Response) -> Outcome:
         """Judges an answer of an admitted, judged operation."""
+        outcome = await self._judge(admission, response)
+        return outcome if outcome.people or outcome.status == 404 else await self.conceal(admission, outcome)
+
+    async def conceal(self, admission: Admission, outcome: Outcome) -> Outcome:
+        """The outcome of an answer that was not looked into, or the one of an unknown id where a person whom the path
+        names refuses.
+        """
+        people = admission.asked.path_people if admission.asked is not None else ()
+        if not people:
+            return outcome
+        subjects: dict[RawId, str] = {raw: f"{self._prefix}{raw}" for raw in people}
+        permissions, _ = await self._permissions(admission, subjects)
+        if _refuser(people, permissions, admission.requirements) is None:
+            return outcome
+        return Outcome(404, None, refusal=Refusal(Reason.not_found), people=subjects, uninspected=outcome.uninspected)
+
+    async def _judge(self, admission: Admission, response: Response) -> Outcome:
         operation = admission.operation
         assert operation is not None  # admitted
         status = response.status
@@ -177,7 +196,7 @@ def _media(operation: Operation, response: Response) -> MediaPlan | None:
 
 
 def _refuser(
-    path_people: list[str], permissions: Mapping[RawId, Permission], requirements: tuple[frozenset[str], ...]
+    path_people: Collection[str], permissions: Mapping[RawId, Permission], requirements: tuple[frozenset[str], ...]
 ) -> Consent | None:
     """Why a person whom the path names refuses, or None: everyone named must permit."""
     for raw in path_people:

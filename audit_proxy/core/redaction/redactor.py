@@ -30,7 +30,7 @@ class Redactor:
 
     def redact(self, plan: Field, value: Any) -> Redacted:
         """Redacts a parsed body. The value handed in may be changed; use only the one handed back."""
-        result = self._value(plan, value, self._nobody, self._max_depth)
+        result = self._value(plan, value, self._verdicts.root, self._max_depth)
         disclosed, withheld = groups(self._disclosed, self._withheld, self._shaped)
         return Redacted(result, disclosed, withheld, self._unclassified)
 

@@ -57,6 +57,7 @@ class Verdicts:
         self._contexts: dict[tuple[frozenset[str] | None, Consent, bool], Context] = {}
         self._refused: dict[tuple[ObjectPlan, Consent], Table] = {}
         self._people: dict[Permission | None, tuple[Context, dict[ObjectPlan, tuple[bool, Table]]]] = {}
+        self.root = Context((), None, Consent.subject_unresolved, False, {})  # outside of what is about anybody
         self.nobody = Context((), None, Consent.subject_unresolved, False, {})
 
     def context(self, scopes: frozenset[str] | None, ground: Consent, *, public: bool = False) -> Context:
@@ -118,8 +119,11 @@ class Verdicts:
             return False, Consent.aggregate
         if not place.scopes <= self._available:
             return False, Consent.scope_missing
-        if not place.personal or place.aggregate:
+        if not place.personal:
             return True, Consent.token
+        if place.aggregate and context is self.root:  # of a list, which is about nobody in itself
+            refused = self._terms.everyone_refused
+            return refused is None, refused or Consent.token
         if context.public or place.rule is ConsentRule.public:
             return True, Consent.public
         if place.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits:

@@ -169,7 +169,7 @@ class Exchange:
                 refusal=Refusal(Reason.response_too_large, "the platform's answer is over the size limit"),
                 uninspected=True,
             )
-            return await self._answer(admission, outcome, None, status)
+            return await self._answer(admission, await self._stages.reviewer.conceal(admission, outcome), None, status)
         try:
             outcome = await self._review(admission, status, answer.headers, answer.body)
         except Exception as error:
@@ -185,20 +185,17 @@ class Exchange:
         return await self._answer(admission, outcome, passing, status)
 
     async def _review(self, admission: Admission, status: int, headers: Headers, raw: bytes) -> Outcome:
+        kinds = headers.getall("Content-Type", ())
+        kind = kinds[0] if len(kinds) == 1 else ""
         try:
             body = decode(raw, ",".join(headers.getall("Content-Encoding", ())), self._wire.response_body)
         except CodingError as error:
-            return Outcome(502, None, refusal=Refusal(Reason.response_not_inspectable, str(error)), uninspected=True)
+            refusal = Refusal(Reason.response_not_inspectable, str(error))
         except TooLarge:
-            return Outcome(
-                502,
-                None,
-                refusal=Refusal(Reason.response_too_large, "the platform's answer is over the size limit"),
-                uninspected=True,
-            )
-        kinds = headers.getall("Content-Type", ())
-        response = Response(status, {"content-type": kinds[0] if len(kinds) == 1 else ""}, body)
-        return await self._stages.reviewer.review(admission, response)
+            refusal = Refusal(Reason.response_too_large, "the platform's answer is over the size limit")
+        else:
+            return await self._stages.reviewer.review(admission, Response(status, {"content-type": kind}, body))
+        return await self._stages.reviewer.conceal(admission, Outcome(502, None, refusal=refusal, uninspected=True))
 
     async def _answer(
         self, admission: Admission, outcome: Outcome, passing: CIMultiDict[str] | None, received: int | None

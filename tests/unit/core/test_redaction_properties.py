@@ -180,10 +180,12 @@ class Reference:
     def allowed(self, schema: dict[str, Any], ctx: dict[str, Any], name: str) -> bool:
         if ctx["category"] is None or not ctx["needs"] <= AVAILABLE:
             return False
-        if schema.get("x-aggregate"):
-            return self.note(ctx, name) if ctx["needs"] else False
+        if schema.get("x-aggregate") and not ctx["needs"]:
+            return False
         if ctx["category"] == "none":
             return True
+        if schema.get("x-aggregate") and ctx["root"]:
+            return self.note(ctx, name)
         if ctx["public"] or ctx["rule"] == "public" or ctx["rule"].startswith("unsafe"):
             return self.note(ctx, name)
         if ctx["scopes"] is None or not ctx["needs"] <= ctx["scopes"]:
@@ -207,7 +209,7 @@ class Reference:
                 ids.append(None if isinstance(found, list) else found)  # ids are described as scalars here
             scopes = self.scopes_of(ids)
             resolvable = all(isinstance(one, int | str) and not isinstance(one, bool) and one != "" for one in ids)
-            ctx = {**ctx, "ids": ids if ids and resolvable else [], "scopes": scopes, "public": False}
+            ctx = {**ctx, "ids": ids if ids and resolvable else [], "scopes": scopes, "public": False, "root": False}
         if not schema.get("properties") and not isinstance(schema.get("additionalProperties"), dict):
             return value if self.allowed(schema, ctx, name) else GONE  # free-form: its category covers all of it
         when = schema.get("x-public-when", {})
@@ -227,7 +229,7 @@ class Reference:
                     continue
                 if "$key" in subjects:
                     scopes = self.scopes_of([key])
-                    inner = {**ctx, "ids": [key], "scopes": scopes, "public": False}
+                    inner = {**ctx, "ids": [key], "scopes": scopes, "public": False, "root": False}
                     if scopes is None and ctx["rule"] == "subject":
                         continue
             constant = described.get("x-withhold", "drop")
@@ -282,7 +284,15 @@ permission = st.sampled_from(
     ]
 )
 everyone = st.fixed_dictionaries(dict.fromkeys(IDS, permission))
-ROOT = {"category": None, "needs": frozenset(), "rule": "subject", "public": False, "scopes": None, "ids": []}
+ROOT = {
+    "category": None,
+    "needs": frozenset(),
+    "rule": "subject",
+    "public": False,
+    "scopes": None,
+    "ids": [],
+    "root": True,
+}
 
 
 @settings(max_examples=60, deadline=None)
