@@ -22,6 +22,7 @@ class Reason(StrEnum):
     request_too_large = "request_too_large"
     request_not_inspectable = "request_not_inspectable"
     request_malformed = "request_malformed"
+    app_gone = "app_gone"  # the app ended its connection before its answer was there
     # identity
     token_missing = "token_missing"
     token_repeated = "token_repeated"

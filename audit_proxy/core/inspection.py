@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from audit_proxy.core.catalog.model import Field, ObjectPlan, Pointer
+from audit_proxy.core.events import parse_events, render_events
 from audit_proxy.core.identity import SUBJECT_ID_MAX
 
 RawId = str | int
@@ -26,9 +27,11 @@ class NotInspectable(Exception):  # noqa: N818  (a verdict on the body, turned i
     """The body cannot be parsed or is nested too deeply. The text never quotes the body."""
 
 
-def parse(body: bytes, *, lines: bool = False) -> Any:
-    """The JSON value of a body; for NDJSON a list of the lines' values. Raises NotInspectable."""
+def parse(body: bytes, *, lines: bool = False, events: bool = False) -> Any:
+    """The JSON value of a body; for NDJSON a list of the lines' values, for events see there. Raises NotInspectable."""
     try:
+        if events:
+            return parse_events(body, _decoder.decode)
         if lines:
             return [_decoder.decode(line) for line in body.split(b"\n") if line.strip(b" \t\r")]
         return _decoder.decode(body)
@@ -36,8 +39,10 @@ def parse(body: bytes, *, lines: bool = False) -> Any:
         raise NotInspectable("the body is not valid JSON in UTF-8") from error
 
 
-def render(value: Any, *, lines: bool = False) -> bytes:
+def render(value: Any, *, lines: bool = False, events: bool = False) -> bytes:
     """The bytes to send for a parsed and redacted value."""
+    if events:
+        return render_events(value, _encoder.encode)
     if lines:
         return b"".join(_encoder.encode(one) + b"\n" for one in value)
     return _encoder.encode(value)

@@ -23,7 +23,9 @@ RECORD_VERSION = 1
 ENTRY_MAX = 65_535  # bytes of one entry in a tlog-tiles entry bundle (uint16 length)
 
 Kind = Literal["access", "denial", "admin", "consent", "finding", "gap"]
-Phase = Literal["intent"]  # written before an unsafe method is forwarded: what the platform was about to be asked
+# chunk: one of the pieces in which a stream was released, numbered by ``seq`` from 1; the outcome totals them in ``counts``
+# intent: written before an unsafe method is forwarded: what the platform was about to be asked
+Phase = Literal["intent", "chunk"]
 
 
 class Scopes(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,6 +63,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     node: str
     kind: Kind
     phase: Phase | None = None
+    seq: int | None = None
     app: str | None = None
     holder: str | None = None  # pseudonym
     operation: str | None = None

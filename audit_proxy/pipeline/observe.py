@@ -10,7 +10,8 @@ def observe(
     """Counts one recorded request. ``label`` is the app in metrics; times in seconds."""
     operation = record.operation or "none"
     outcome = record.decision or "allow"
-    metrics.request(label, operation, outcome, seconds, upstream)
+    if record.phase is None:
+        metrics.request(label, operation, outcome, seconds, upstream)
     reason = record.reason
     if record.would is not None:
         reason = None

@@ -9,6 +9,7 @@ Invariants:
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import msgspec
 
@@ -52,6 +53,25 @@ class Recorder:
     async def commit(self, admission: Admission, outcome: Outcome, *, size: int | None, elapsed: float) -> Record:
         """The record of one request, once it is durable. ``size`` in bytes, ``elapsed`` in seconds. Raises AuditUnavailable."""
         record = self.build(admission, outcome, size=size, elapsed=elapsed)
+        await self._log.append(*lines(record))
+        return record
+
+    async def chunk(self, admission: Admission, outcome: Outcome, *, seq: int, size: int, elapsed: float) -> Record:
+        """The record of one chunk of a stream, once it is durable. Raises AuditUnavailable."""
+        built = self.build(admission, outcome, size=size, elapsed=elapsed)
+        record = msgspec.structs.replace(built, phase="chunk", seq=seq)
+        await self._log.append(*lines(record))
+        return record
+
+    async def close(
+        self, admission: Admission, outcome: Outcome, *, totals: dict[str, int], redacted: bool, elapsed: float
+    ) -> Record:
+        """The record of a stream's outcome, once it is durable: ``totals`` of its chunks, and whether any was redacted.
+        Raises AuditUnavailable.
+        """
+        built = self.build(admission, outcome, size=totals["bytes"], elapsed=elapsed)
+        decision: Any = "redact" if redacted and built.decision == "allow" else built.decision
+        record = msgspec.structs.replace(built, counts=totals, decision=decision)
         await self._log.append(*lines(record))
         return record
 

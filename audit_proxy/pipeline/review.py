@@ -100,7 +100,7 @@ class Reviewer:
         self, admission: Admission, operation: Operation, media: MediaPlan, response: Response
     ) -> Outcome:
         plan: Field = media.field
-        value = parse(response.body, lines=media.lines)
+        value = parse(response.body, lines=media.lines, events=media.events)
         ids = find_subjects(plan, value, self._max_depth)
         path_people = admission.asked.path_people if admission.asked is not None else []
         prefix = self._prefix
@@ -133,8 +133,8 @@ class Reviewer:
             )
         return Outcome(
             response.status,
-            render(redacted.value, lines=media.lines),
-            "application/x-ndjson" if media.lines else "application/json",
+            render(redacted.value, lines=media.lines, events=media.events),
+            media.kind,
             disclosed=redacted.disclosed,
             withheld=redacted.withheld,
             unclassified=redacted.unclassified,
@@ -182,6 +182,12 @@ class Reviewer:
         if holder in subjects.values():
             found.update((raw, own) for raw, name in subjects.items() if name == holder)
         return found, own.scopes is not None
+
+
+def stream_plan(operation: Operation, response: Response) -> MediaPlan | None:
+    """The plan of an answer that is judged as it comes, None where it is judged whole."""
+    media = _media(operation, response) if 200 <= response.status < 300 else None
+    return media if media is not None and media.lines else None
 
 
 def _media(operation: Operation, response: Response) -> MediaPlan | None:

@@ -18,9 +18,9 @@ from audit_proxy.adapters.consent_sqlite import open_consent_store
 from audit_proxy.adapters.http_aiohttp import AiohttpClient
 from audit_proxy.adapters.metrics_prometheus import PrometheusMetrics
 from audit_proxy.frontends.admin import AdminFrontend
-from audit_proxy.frontends.data_plane.exchange import Stages, Wire
 from audit_proxy.frontends.data_plane.headers import PeerTrust
 from audit_proxy.frontends.data_plane.server import DataPlane
+from audit_proxy.frontends.data_plane.stages import Stages, Wire
 from audit_proxy.frontends.data_plane.upstream import Limits, UpstreamClient
 from audit_proxy.pipeline.admit import Admitter
 from audit_proxy.pipeline.record import Recorder

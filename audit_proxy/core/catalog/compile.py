@@ -147,6 +147,7 @@ class _Compiler:
             route=route,
             requirements=requirements,
             anonymous=anonymous,
+            streams=any(media.lines for answer in responses.values() for media in answer.media.values()),
             unjudged=unjudged,
             parameters=parameters,
             path_names=path_names,
@@ -182,12 +183,14 @@ class _Compiler:
                 self._report(name, f"{kind}: no schema, so nothing of it can leave")
                 schema = {}
             own = {key: value for key, value in raw.items() if key.startswith("x-data-")}
-            plan = self._schemas.root({"allOf": [schema, own]} if own else schema, name)
             lowered = kind.lower().strip()
-            lines = "ndjson" in lowered or "jsonl" in lowered
+            events = lowered == "text/event-stream"
+            described = {"allOf": [schema, own]} if own else schema
+            plan = self._schemas.root(_event(described, raw) if events else described, name)
+            lines = events or "ndjson" in lowered or "jsonl" in lowered
             if lines:  # a body of lines is judged as the list of its values
                 plan = Field(plan.name, frozenset(), item=plan, seeks=plan.seeks)
-            media[lowered] = MediaPlan(plan, lines=lines)
+            media[lowered] = MediaPlan(plan, lines=lines, events=events)
         return ResponsePlan(media, frozenset(headers), empty=not answer.get("content"))
 
     def _parameter(self, raw: dict[str, Any], fields_parameter: str | None) -> Parameter:
@@ -265,3 +268,18 @@ class _Compiler:
                         todo.append(implied)
             closure[scope] = frozenset(seen)
         return closure
+
+
+def _event(data: dict[str, Any], media: dict[str, Any]) -> dict[str, Any]:
+    """What describes one server-sent event: ``data`` by the media type's schema; name and id are data too, and leave only
+    where ``x-event`` and ``x-event-id`` describe them.
+    """
+    return {
+        "type": "object",
+        "properties": {
+            "data": data,
+            "event": media.get("x-event") or {"type": "string"},
+            "id": media.get("x-event-id") or {"type": "string"},
+            "retry": {"type": "integer", "x-data-category": "none"},
+        },
+    }

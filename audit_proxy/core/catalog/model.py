@@ -107,7 +107,13 @@ class MediaPlan:
     """One described media type of one status."""
 
     field: Field
-    lines: bool = False  # NDJSON: one JSON value a line
+    lines: bool = False  # many JSON values, judged as the list of them: one a line (NDJSON), or one an event
+    events: bool = False  # text/event-stream
+
+    @property
+    def kind(self) -> str:
+        """The media type that is sent."""
+        return "text/event-stream" if self.events else "application/x-ndjson" if self.lines else "application/json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +144,7 @@ class Operation:
     route: str
     requirements: tuple[frozenset[str], ...]  # OR of ANDs; empty: nothing suffices
     anonymous: bool  # an alternative without any credential is described
+    streams: bool  # some answer comes in lines or events
     unjudged: bool  # x-data-category: none on the whole operation
     parameters: Mapping[tuple[str, str], Parameter]  # by (place, name)
     path_names: tuple[str, ...]

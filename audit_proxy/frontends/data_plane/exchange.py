@@ -5,13 +5,14 @@ Invariants:
 - Enforce: nothing of an answer is released before its record is durable; without a record the answer is 503.
 - Monitor: status, headers and body are the platform's, byte for byte, whatever is judged and whatever fails; a failure
   counts in ``fail_open_total``.
-- Only operations marked ``none`` as a whole stream; every other answer is held, judged and sent anew.
+- Only operations marked ``none`` as a whole pass unjudged; every other answer is judged and sent anew, whole or in the
+  chunks of ``streams``.
 """
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 
 import structlog
 from aiohttp import ClientResponse, StreamReader, web
@@ -24,54 +25,23 @@ from audit_proxy.core.record import Record
 from audit_proxy.frontends.data_plane.coding import CodingError, TooLarge, decode
 from audit_proxy.frontends.data_plane.headers import (
     Headers,
-    PeerTrust,
     add_forwarding,
     judged_response,
     to_upstream,
     whole_response,
 )
 from audit_proxy.frontends.data_plane.peer import peer_of
-from audit_proxy.frontends.data_plane.problems import STATUS, challenge, problem, proxy_status
-from audit_proxy.frontends.data_plane.upstream import Body, UpstreamClient, UpstreamError, read_limited
+from audit_proxy.frontends.data_plane.problems import STATUS, proxy_status
+from audit_proxy.frontends.data_plane.stages import Stages, problem_response
+from audit_proxy.frontends.data_plane.streams import JudgedStream
+from audit_proxy.frontends.data_plane.upstream import Answer, Body, UpstreamError, read_limited
 from audit_proxy.frontends.data_plane.writes import is_write, withheld_response
-from audit_proxy.pipeline.admit import Admission, Admitter
+from audit_proxy.pipeline.admit import Admission
 from audit_proxy.pipeline.observe import observe
-from audit_proxy.pipeline.record import Recorder
-from audit_proxy.pipeline.review import Outcome, Reviewer
-from audit_proxy.ports import Clock, Metrics
+from audit_proxy.pipeline.review import Outcome
 
 _logger = structlog.get_logger("audit_proxy.data_plane")
 _CHUNK = 64 * 1024
-
-
-@dataclass(frozen=True, slots=True)
-class Wire:
-    """The data plane's own settings. Sizes in bytes."""
-
-    request_body: int
-    response_body: int
-    in_flight: int
-    trusted: PeerTrust
-    via: str
-    realm: str
-    dialect: str
-    forward_token: bool
-    credential: str | None
-    gateway_headers: frozenset[str] = frozenset()  # in lower case; none: identity comes from tokens alone
-    debug: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Stages:
-    """What an exchange goes through."""
-
-    admitter: Admitter
-    reviewer: Reviewer
-    recorder: Recorder
-    upstream: UpstreamClient
-    metrics: Metrics
-    clock: Clock
-    wire: Wire
 
 
 class Exchange:
@@ -110,6 +80,8 @@ class Exchange:
                 return self._problem(Refusal(Reason.audit_unavailable), None)
             if admission.operation.unjudged:
                 return await self._stream(admission)
+            if admission.operation.streams:
+                return await self._judge_as_it_comes(admission)
             return await self._judge(admission)
         except UpstreamError as error:
             outcome = Outcome(STATUS[error.refusal.reason], None, refusal=error.refusal)
@@ -161,6 +133,30 @@ class Exchange:
         # HEAD is judged by what GET answers: a status alone would tell a withheld person from an unknown one
         answer = await self._stages.upstream.fetch(admission.operation.method, target, headers, body, limit)
         self._upstream_s = time.perf_counter() - asked_at
+        return await self._judge_whole(admission, answer)
+
+    async def _judge_as_it_comes(self, admission: Admission) -> web.StreamResponse:
+        assert admission.operation is not None  # admitted
+        assert admission.asked is not None  # admitted
+        asked_at = time.perf_counter()
+        async with self._ask(admission, admission.asked.body) as answer:
+            self._upstream_s = time.perf_counter() - asked_at
+            status = answer.status
+            stream = JudgedStream(self._stages, admission, self._incoming, answer, self._began)
+            if not stream.applies:
+                async with asyncio.timeout(self._stages.upstream.limits.total_s):
+                    raw, complete = await read_limited(answer, self._wire.response_body)
+                return await self._judge_whole(admission, Answer(status, answer.headers, raw, complete))
+            passing = self._passing(admission, status, answer.headers)
+            try:
+                result = await stream.run(passing)
+            except AuditUnavailable:
+                return self._unrecorded(admission, status)
+            if isinstance(result, Outcome):
+                return await self._answer(admission, result, passing, status)
+            return result
+
+    async def _judge_whole(self, admission: Admission, answer: Answer) -> web.Response:
         status = answer.status
         if not answer.complete:
             outcome = Outcome(
@@ -180,9 +176,13 @@ class Exchange:
         if admission.method == "HEAD":
             outcome.body = outcome.content_type = None
             outcome.disclosed = ()
+        return await self._answer(admission, outcome, self._passing(admission, status, answer.headers), status)
+
+    @staticmethod
+    def _passing(admission: Admission, status: int, headers: Headers) -> CIMultiDict[str]:
+        assert admission.operation is not None  # admitted
         described = admission.operation.response(status)
-        passing = judged_response(answer.headers, described.headers if described is not None else frozenset())
-        return await self._answer(admission, outcome, passing, status)
+        return judged_response(headers, described.headers if described is not None else frozenset())
 
     async def _review(self, admission: Admission, status: int, headers: Headers, raw: bytes) -> Outcome:
         kinds = headers.getall("Content-Type", ())
@@ -298,7 +298,11 @@ class Exchange:
         asked_at = time.perf_counter()
         try:
             async with self._ask(admission, self._whole_body()) as answer:
-                raw, complete = await read_limited(answer, self._wire.response_body) if judged else (b"", False)
+                # a stream may have no end, so without a length it passes as it comes, uninspected
+                held = judged and not (
+                    admission.operation and admission.operation.streams and not answer.content_length
+                )
+                raw, complete = await read_limited(answer, self._wire.response_body) if held else (b"", False)
                 self._upstream_s = time.perf_counter() - asked_at
                 outcome = Outcome(answer.status, None, uninspected=True)
                 if complete:
@@ -375,20 +379,6 @@ class Exchange:
 
     def _problem(self, refusal: Refusal, audit_id: str | None, received: int | None = None) -> web.Response:
         return problem_response(self._wire, refusal, audit_id, received)
-
-
-def problem_response(wire: Wire, refusal: Refusal, audit_id: str | None, received: int | None = None) -> web.Response:
-    """A refusal as an answer."""
-    status, headers, body = problem(refusal, wire.dialect)
-    value = challenge(refusal, wire.realm)
-    if value is not None:
-        headers["WWW-Authenticate"] = value
-    headers["Proxy-Status"] = proxy_status(wire.via, refusal, received)
-    if audit_id is not None:
-        headers["X-Audit-Id"] = audit_id
-    if status == 503:
-        headers["Retry-After"] = "1"
-    return web.Response(status=status, headers=headers, body=body)
 
 
 async def _joined(first: bytes, rest: StreamReader) -> AsyncIterator[bytes]:

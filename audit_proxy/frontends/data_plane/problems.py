@@ -21,6 +21,7 @@ STATUS: dict[Reason, int] = {
     Reason.request_too_large: 413,
     Reason.request_not_inspectable: 415,
     Reason.request_malformed: 400,
+    Reason.app_gone: 499,  # nobody gets it; it stands in the record
     Reason.token_missing: 401,
     Reason.token_repeated: 400,
     Reason.token_misplaced: 400,

@@ -7,8 +7,9 @@ import structlog
 from aiohttp import web
 
 from audit_proxy.core.errors import Reason, Refusal
-from audit_proxy.frontends.data_plane.exchange import Exchange, Stages, problem_response
+from audit_proxy.frontends.data_plane.exchange import Exchange
 from audit_proxy.frontends.data_plane.framing import unacceptable
+from audit_proxy.frontends.data_plane.stages import Stages, problem_response
 
 _logger = structlog.get_logger("audit_proxy.data_plane")
 _DRAIN_POLL_S = 0.02

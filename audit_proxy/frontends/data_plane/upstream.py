@@ -50,7 +50,7 @@ class UpstreamClient:
 
     def __init__(self, origin: str, limits: Limits) -> None:
         self._origin = origin
-        self._limits = limits
+        self.limits = limits
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
         self._deadlines: Deadlines | None = None
@@ -59,7 +59,7 @@ class UpstreamClient:
         )
 
     async def start(self) -> None:
-        limits = self._limits
+        limits = self.limits
         self._deadlines = Deadlines(asyncio.get_running_loop())
         self._session = aiohttp.ClientSession(
             connector=aiohttp.TCPConnector(limit=limits.connections, keepalive_timeout=30),
@@ -86,7 +86,7 @@ class UpstreamClient:
     ) -> Answer:
         """One whole answer; reading ends past ``limit`` bytes. Raises UpstreamError."""
         assert self._session is not None and self._deadlines is not None  # started  # noqa: PT018
-        limits = self._limits
+        limits = self.limits
         deadlines = self._deadlines
         deadline = deadlines.begin(limits.connect_s + limits.first_byte_s)
         began = deadline.at - limits.connect_s - limits.first_byte_s
@@ -102,9 +102,9 @@ class UpstreamClient:
             if not deadline.passed:
                 raise
             deadline.task.uncancel()
-            raise _translated(TimeoutError(), response) from error
-        except _FAILURES as error:
-            raise _translated(error, response) from error
+            raise translated(TimeoutError(), response) from error
+        except FAILURES as error:
+            raise translated(error, response) from error
         finally:
             deadlines.end(deadline)
             if response is not None:
@@ -127,14 +127,15 @@ class UpstreamClient:
                 timeout=self._stream_timeout,
             ) as response:
                 yield response
-        except _FAILURES as error:
-            raise _translated(error, response) from error
+        except FAILURES as error:
+            raise translated(error, response) from error
 
 
-_FAILURES = (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError)
+FAILURES = (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError)
 
 
-def _translated(error: Exception, response: aiohttp.ClientResponse | None) -> UpstreamError:
+def translated(error: Exception, response: aiohttp.ClientResponse | None) -> UpstreamError:
+    """What one of FAILURES means."""
     received = response.status if response is not None else None
     if isinstance(error, TimeoutError):
         return UpstreamError(Reason.upstream_timeout, "the platform did not answer in time", received)
