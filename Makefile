@@ -8,7 +8,7 @@ STAMP  := $(VENV)/.installed
 LOCK   := requirements/dev.txt
 PIP_FLAGS := --quiet --disable-pip-version-check --no-input
 
-.PHONY: demo test test-newer lint format bench wheel-check soak lock clean
+.PHONY: demo test test-newer fuzz lint format bench wheel-check soak lock clean
 
 $(STAMP): $(LOCK) pyproject.toml
 	@echo "Installing pinned dependencies into $(VENV) (first run only) …"
@@ -27,6 +27,20 @@ test: $(STAMP)
 test-newer:
 	@$(MAKE) --no-print-directory VENV=.venv-newer PYTHON=$(NEWER) .venv-newer/.installed
 	@.venv-newer/bin/python -m pytest -q -p no:cacheprovider
+
+# Each target for FUZZ_SECONDS; ends with the first that finds something, whose input then stands in build/fuzz.
+FUZZ_SECONDS ?= 60
+fuzz: $(VENV)/.fuzz-installed
+	@for target in $$($(BIN)/python -m tests.fuzz.run 2>/dev/null); do \
+		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
+		$(BIN)/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) >build/fuzz-$$target.txt 2>&1 || { cat build/fuzz-$$target.txt; exit 1; }; \
+		grep -h number_of_executed_units build/fuzz-$$target.txt; \
+	done
+
+$(VENV)/.fuzz-installed: requirements/fuzz.txt $(STAMP)
+	@mkdir -p build
+	@$(BIN)/python -m pip install $(PIP_FLAGS) --require-hashes --only-binary :all: -r requirements/fuzz.txt
+	@touch $@
 
 lint: $(STAMP)
 	@$(BIN)/ruff check .
@@ -50,6 +64,7 @@ wheel-check: $(STAMP)
 lock:
 	uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate -q -o requirements/runtime.txt
 	uv pip compile pyproject.toml --group dev -c requirements/runtime.txt --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate -q -o requirements/dev.txt
+	uv pip compile --group fuzz --universal --python-version 3.11 --generate-hashes --no-strip-extras --no-header --no-annotate -q -o requirements/fuzz.txt
 
 clean:
 	rm -rf $(VENV) .venv-newer build dist
