@@ -3,8 +3,9 @@
 Invariants:
 
 - Where several schemas describe one place, the strictest reading wins: every category, every scope and every subject
-  that any of them names applies. Under ``oneOf``/``anyOf`` a place is classified only when every alternative that
-  describes it classifies it.
+  that any of them names applies. Under ``oneOf``/``anyOf`` nothing tells which alternative an object is of: a place is
+  classified only when every alternative that describes it classifies it, and what one alternative alone says (its
+  category, that it is public) is no rule for the insides of the others.
 - A category, required scopes and a consent rule are inherited downwards; a new subject context resets the consent rule.
 - What no schema describes has no plan, and so is unclassified.
 """
@@ -36,6 +37,8 @@ _EXTENSIONS = frozenset(
         "x-aggregate",
     }
 )
+_INSIDE = _EXTENSIONS | {"properties", "additionalProperties", "items", "required", "allOf", "oneOf", "anyOf"}
+_UNREAD = frozenset({"patternProperties", "dependentSchemas", "if", "unevaluatedProperties"})
 _UNRESOLVABLE = "/\x00unresolvable"  # a subject that no body can name: what is unknown fails closed
 _LATER = frozenset({"x-cursor", "x-batch"})
 
@@ -47,6 +50,15 @@ class Inherited:
     categories: tuple[str, ...] = ()
     scopes: frozenset[str] = frozenset()
     rule: ConsentRule = ConsentRule.subject
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What one alternative says of its place as a whole."""
+
+    categories: list[tuple[str, ...]]
+    rules: list[ConsentRule]
+    public_when: dict[str, frozenset[Any]]
 
 
 @dataclass(slots=True)
@@ -61,6 +73,7 @@ class Flat:
     items: list[dict[str, Any]] = field(default_factory=list)
     min_items: int = 0
     categories: list[tuple[str, ...]] = field(default_factory=list)
+    inward: list[tuple[str, ...]] = field(default_factory=list)  # those of ``categories`` that what is inside inherits
     unclassified_alternative: bool = False
     subjects: list[str] = field(default_factory=list)
     scopes: set[str] = field(default_factory=set)
@@ -99,7 +112,7 @@ class SchemaCompiler:
         scopes = inherited.scopes | flat.scopes
         opens = any(pointer != KEY for pointer in flat.subjects)
         rule = _strictest(flat.rules) if flat.rules else (ConsentRule.subject if flat.subjects else inherited.rule)
-        below = Inherited(categories, scopes, rule)
+        below = Inherited(_merged(flat.inward) or inherited.categories, scopes, rule)
         scalars = _scalars(flat.types)
         made = Field(
             name=name,
@@ -139,19 +152,15 @@ class SchemaCompiler:
         return made
 
     def _categories(self, flat: Flat, inherited: Inherited) -> tuple[str, ...]:
-        if flat.unclassified_alternative and not inherited.categories:
-            return ()
-        own = sorted({category for group in flat.categories for category in group})
-        if not own:
-            return inherited.categories
-        personal = [category for category in own if category != "none"]
-        return tuple(personal) or NONE
+        if flat.unclassified_alternative and not flat.inward:
+            return _merged([*flat.categories, inherited.categories]) if inherited.categories else ()
+        return _merged(flat.categories) or inherited.categories
 
     # -- the inside of an object -------------------------------------------------------------------------------------
 
     def _object(self, schemas: list[tuple[dict[str, Any], bool]], name: str, inherited: Inherited) -> ObjectPlan:
         flat = self._flatten(schemas, name)
-        categories = self._categories(flat, inherited)
+        categories = _merged(flat.inward) or inherited.categories
         rule = _strictest(flat.rules) if flat.rules else (ConsentRule.subject if flat.subjects else inherited.rule)
         return self._object_of(flat, name, Inherited(categories, inherited.scopes | flat.scopes, rule))
 
@@ -172,7 +181,7 @@ class SchemaCompiler:
             plan.additional = self._field(
                 [(schema, flat.composite) for schema in described], f"{label}.*", inherited, required=False
             )
-        elif True in flat.additional and inherited.categories:
+        elif flat.additional and all(flat.additional) and inherited.categories:
             plan.additional = Field(
                 f"{label}.*", _SCALARS, inherited.categories, inherited.scopes, inherited.rule, free=True
             )
@@ -189,10 +198,13 @@ class SchemaCompiler:
     def _flatten(self, schemas: list[tuple[dict[str, Any], bool]], name: str) -> Flat:
         flat = Flat()
         flat.composite = len(schemas) > 1
-        first = True
-        for schema, union in schemas:
-            self._lay(flat, schema, name, union=union, first=first, trail=())
-            first = False
+        said: list[Said] = []
+        for at, (schema, union) in enumerate(schemas):
+            if union:
+                said += self._alternative(flat, schema, name, first=at == 0, trail=())
+            else:
+                self._lay(flat, schema, name, union=False, first=at == 0, trail=())
+        self._agree(flat, said, name)
         if flat.composite:
             flat.component = None
         return flat
@@ -210,8 +222,8 @@ class SchemaCompiler:
                 flat.subjects.append(_UNRESOLVABLE)
                 return
             rest = {key: value for key, value in schema.items() if key != "$ref"}
-            if first and not flat.composite and not _EXTENSIONS & rest.keys():
-                flat.component = flat.component or reference.rsplit("/", 1)[-1]
+            if first and not flat.composite and not _INSIDE & rest.keys():
+                flat.component = flat.component or _component(reference)
             target = self._resolve(reference)
             if target is None:
                 self._report(name, f"$ref {reference} cannot be resolved")
@@ -229,10 +241,13 @@ class SchemaCompiler:
         flat.required |= set(schema.get("required") or ())
         if "additionalProperties" in schema:
             flat.additional.append(schema["additionalProperties"])
+        for unread in sorted(_UNREAD & schema.keys()):
+            self._report(name, f"{unread} is not read: what it alone describes is unclassified")
+            flat.additional.append(False)
         if isinstance(schema.get("items"), dict):
             flat.items.append(schema["items"])
         flat.min_items = max(flat.min_items, int(schema.get("minItems") or 0))
-        self._extensions(flat, schema, name, union=union)
+        self._extensions(flat, schema, name)
         for part in schema.get("allOf") or ():
             self._lay(flat, part, name, union=union, first=False, trail=trail)
         self._alternatives(flat, schema, name, trail)
@@ -258,11 +273,39 @@ class SchemaCompiler:
                 flat.types |= {"object"}
                 return
         flat.composite = True
+        said: list[Said] = []
         for part in alternatives:
-            before = len(flat.categories)
-            self._lay(flat, part, name, union=True, first=False, trail=trail)
-            if len(flat.categories) == before and not _structured(part, self._resolve):
-                flat.unclassified_alternative = not _is_null(part)
+            said += self._alternative(flat, part, name, first=False, trail=trail)
+        self._agree(flat, said, name)
+
+    def _alternative(self, flat: Flat, part: Any, name: str, *, first: bool, trail: tuple[str, ...]) -> list[Said]:
+        """Lays an alternative; what it says of the place as a whole is handed back instead, unless it is null."""
+        categories, rules, public_when = len(flat.inward), len(flat.rules), flat.public_when
+        flat.public_when = {}
+        self._lay(flat, part, name, union=True, first=first, trail=trail)
+        said = Said(flat.inward[categories:], flat.rules[rules:], flat.public_when)
+        del flat.inward[categories:], flat.rules[rules:]
+        flat.public_when = public_when
+        if _is_null(part):
+            return []
+        if not said.categories and not _structured(part, self._resolve):
+            flat.unclassified_alternative = True
+        return [said]
+
+    def _agree(self, flat: Flat, said: list[Said], name: str) -> None:
+        """Of what alternatives say of the whole place, what holds whichever of them an object is of."""
+        if all(one.categories for one in said):
+            flat.inward += [group for one in said for group in one.categories]
+        if any(one.rules for one in said):
+            if not flat.rules and not all(one.rules for one in said):
+                self._report(name, "x-consent on some alternatives only: it holds for none without a discriminator")
+                flat.rules.append(ConsentRule.subject)
+            flat.rules += [rule for one in said for rule in one.rules]
+        if all(one.public_when for one in said):
+            for one in said:
+                _narrow(flat.public_when, one.public_when)
+        elif any(one.public_when for one in said):
+            self._report(name, "x-public-when on some alternatives only: it holds for none without a discriminator")
 
     def _types(self, flat: Flat, schema: dict[str, Any], *, union: bool, first: bool) -> None:
         declared = schema.get("type")
@@ -277,7 +320,7 @@ class SchemaCompiler:
         elif types:
             flat.types = (flat.types & types) or (flat.types | types)
 
-    def _extensions(self, flat: Flat, schema: dict[str, Any], name: str, *, union: bool) -> None:
+    def _extensions(self, flat: Flat, schema: dict[str, Any], name: str) -> None:
         category = schema.get("x-data-category")
         if category is not None:
             names = tuple(category) if isinstance(category, list) else (category,)
@@ -286,12 +329,7 @@ class SchemaCompiler:
                 self._report(name, f"x-data-category {unknown[0]!r} is not in the fideslang taxonomy")
             else:
                 flat.categories.append(names)
-        elif (
-            union
-            and not schema.keys() & {"properties", "items", "oneOf", "anyOf", "allOf", "$ref", "additionalProperties"}
-            and not _is_null(schema)
-        ):
-            flat.unclassified_alternative = True
+                flat.inward.append(names)
         subject = schema.get("x-data-subject")
         if subject is not None:
             for pointer in subject if isinstance(subject, list) else [subject]:
@@ -304,8 +342,8 @@ class SchemaCompiler:
             except ValueError:
                 self._report(name, f"x-consent {rule!r}: must be one of {', '.join(ConsentRule)}")
                 flat.rules.append(ConsentRule.subject)
-        for key, values in (schema.get("x-public-when") or {}).items():
-            flat.public_when[key] = frozenset(values if isinstance(values, list) else [values])
+        when = (schema.get("x-public-when") or {}).items()
+        _narrow(flat.public_when, {key: frozenset(one if isinstance(one, list) else [one]) for key, one in when})
         if "x-withhold" in schema:
             chosen = schema["x-withhold"]
             flat.withhold = Withhold(chosen) if chosen in ("drop", "null") else Withhold("constant", chosen)
@@ -384,6 +422,24 @@ def _scalars(types: set[str]) -> frozenset[type]:
 
 def _pointer(text: str) -> Pointer:
     return tuple(part.replace("~1", "/").replace("~0", "~") for part in text.split("/")[1:])
+
+
+def _component(reference: str) -> str:
+    """What a reference is called, and its plans are known by: a component's name, or the whole of any other reference."""
+    name = reference.removeprefix("#/components/schemas/")
+    return reference if "/" in name else name
+
+
+def _merged(groups: list[tuple[str, ...]]) -> tuple[str, ...]:
+    """All categories of these groups; ``none`` only where nothing else is among them."""
+    found = sorted({category for group in groups for category in group})
+    return tuple(category for category in found if category != "none") or (NONE if found else ())
+
+
+def _narrow(public_when: dict[str, frozenset[Any]], by: dict[str, frozenset[Any]]) -> None:
+    """Adds conditions: all must hold."""
+    for key, values in by.items():
+        public_when[key] = public_when.get(key, values) & values
 
 
 def _strictest(rules: list[ConsentRule]) -> ConsentRule:
