@@ -1,10 +1,15 @@
-"""A whole proxy for tests: real listeners, real log, real consent store, over a folder of its own."""
+"""A whole proxy for tests: real listeners, real log, real consent store, over a folder of its own.
+
+``running_proxy`` serves in the test's own process, ``proxy_process`` runs ``audit-proxy serve`` as an operator does.
+"""
 
 import asyncio
 import base64
 import contextlib
 import json
 import secrets
+import signal
+import sys
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -40,14 +45,7 @@ class Proxy:
     key: Ed25519PrivateKey
     admin_token: str
     session: aiohttp.ClientSession
-    stop: asyncio.Event
-    task: "asyncio.Task[bool]"
     extra: dict[str, Any] = field(default_factory=dict)
-
-    async def end(self) -> None:
-        """Ends it before its time, as SIGTERM does; its folder can be read, or served again."""
-        self.stop.set()
-        await self.task
 
     @property
     def url(self) -> str:
@@ -127,8 +125,48 @@ class Proxy:
         return b"".join(path.read_bytes() for path in sorted((self.folder / "log").rglob("*")) if path.is_file())
 
 
-@contextlib.asynccontextmanager
-async def running_proxy(
+@dataclass
+class ProxyHere(Proxy):
+    """A proxy in this process, ended by ``stop``."""
+
+    stop: asyncio.Event = field(kw_only=True)
+    task: "asyncio.Task[bool]" = field(kw_only=True)
+
+    async def end(self) -> None:
+        """Ends it before its time, as SIGTERM does; its folder can be read, or served again."""
+        self.stop.set()
+        await self.task
+
+
+@dataclass
+class ProxyProcess(Proxy):
+    """``audit-proxy serve`` in a process of its own."""
+
+    process: asyncio.subprocess.Process = field(kw_only=True)
+
+    @property
+    def output(self) -> bytes:
+        """Everything it wrote to standard output and standard error so far."""
+        return _output(self.folder).read_bytes()
+
+    def memory(self) -> int:
+        """The most memory that was resident at once since its start, in bytes (``VmHWM``)."""
+        lines = Path(f"/proc/{self.process.pid}/status").read_text().splitlines()
+        (peak,) = (line.split()[1] for line in lines if line.startswith("VmHWM:"))
+        return int(peak) * 1024
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder with everything that ``audit-proxy serve -c config`` reads."""
+
+    folder: Path
+    config: Path
+    key: Ed25519PrivateKey
+    admin_token: str
+
+
+def configure(
     folder: Path,
     origin: str,
     openapi: dict[str, Any],
@@ -136,8 +174,8 @@ async def running_proxy(
     policy: str = "mode: enforce\n",
     app: dict[str, Any] | None = None,
     **settings: Any,
-) -> AsyncIterator[Proxy]:
-    """Serves ``openapi`` in front of ``upstream``; ``settings`` are merged over the defaults, section by section."""
+) -> Place:
+    """Writes a configuration for ``openapi`` in front of ``origin``; ``settings`` are merged over it, section by section."""
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
     jwk = {
@@ -182,23 +220,73 @@ async def running_proxy(
     }
     for section, values in settings.items():
         document[section] = {**document.get(section, {}), **values}
-    private(folder / "audit-proxy.yaml", yaml.safe_dump(document))
-    async with serving(folder, key, tokens["tests"]) as proxy:
+    config = folder / "audit-proxy.yaml"
+    private(config, yaml.safe_dump(document))
+    return Place(folder, config, key, tokens["tests"])
+
+
+@contextlib.asynccontextmanager
+async def running_proxy(folder: Path, origin: str, openapi: dict[str, Any], **options: Any) -> AsyncIterator[ProxyHere]:
+    """Serves in this process; ``options`` as for ``configure``."""
+    place = configure(folder, origin, openapi, **options)
+    async with serving(folder, place.key, place.admin_token) as proxy:
         yield proxy
 
 
 @contextlib.asynccontextmanager
-async def serving(folder: Path, key: Ed25519PrivateKey, admin_token: str) -> AsyncIterator[Proxy]:
+async def serving(folder: Path, key: Ed25519PrivateKey, admin_token: str) -> AsyncIterator[ProxyHere]:
     """Serves what stands in a folder: for a proxy that was ended and starts again, ``serving(p.folder, p.key, p.admin_token)``."""
     stop, ready = asyncio.Event(), asyncio.get_running_loop().create_future()
     task = asyncio.create_task(serve(check(folder / "audit-proxy.yaml"), ready=ready.set_result, stop=stop))
     await asyncio.wait({task, ready}, return_when=asyncio.FIRST_COMPLETED)
     if task.done():
         await task
-    async with aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar()) as session:
+    async with _session() as session:
         try:
-            yield Proxy(folder, ready.result(), key, admin_token, session, stop, task)
+            yield ProxyHere(folder, ready.result(), key, admin_token, session, stop=stop, task=task)
         finally:
             stop.set()
             await task
     assert (folder / "log.vkey").exists()
+
+
+@contextlib.asynccontextmanager
+async def proxy_process(
+    folder: Path, origin: str, openapi: dict[str, Any], *, exits: int = 0, **options: Any
+) -> AsyncIterator[ProxyProcess]:
+    """Runs ``audit-proxy serve`` until the block ends, or ends it with SIGTERM then; it must exit with ``exits``."""
+    place = configure(folder, origin, openapi, **options)
+    ports = folder / "ports.json"
+    with _output(folder).open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "audit_proxy", "serve", "-c", place.config, "--ports-file", ports),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    try:
+        async with asyncio.timeout(30):
+            while not ports.exists() or not (bound := ports.read_text()):
+                assert process.returncode is None, _output(folder).read_text()
+                await asyncio.sleep(0.02)
+            found = json.loads(bound)
+            running = Running(found["data"], found["admin"])
+        async with _session() as session:
+            yield ProxyProcess(folder, running, place.key, place.admin_token, session, process=process)
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        async with asyncio.timeout(60):
+            code = await process.wait()
+        assert code == exits, _output(folder).read_text()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+def _output(folder: Path) -> Path:
+    return folder / "proxy.out"
+
+
+def _session() -> aiohttp.ClientSession:
+    return aiohttp.ClientSession(auto_decompress=False, cookie_jar=aiohttp.DummyCookieJar())

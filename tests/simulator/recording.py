@@ -25,11 +25,12 @@ from typing import Any, Self
 
 CLOSE = object()  # in ``pieces``: end the connection here, in the middle of whatever was being said
 ABORT = object()  # in ``pieces``: end it with a reset instead of an orderly close
+UNTIL_GONE = object()  # in ``pieces``: say nothing more until the other side ends the connection
 
 _NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
 
 HeaderPairs = Mapping[str, str] | Sequence[tuple[str, str]]
-Piece = Any  # bytes to send, float seconds to wait, CLOSE or ABORT
+Piece = Any  # bytes to send, float seconds to wait, CLOSE, ABORT or UNTIL_GONE
 
 
 @dataclass(slots=True)
@@ -79,6 +80,9 @@ class RecordingUpstream:
     requests: list[Recorded] = field(default_factory=list)
     connections: int = 0  # accepted so far
     port: int = 0
+    sent_bytes: int = 0  # of all answers, heads included
+    reads: asyncio.Event = field(default_factory=asyncio.Event)  # cleared: no more of a request's body is read
+    early: bytes | None = None  # said as soon as a request's head has come, before its body is read
     _replies: list[_Reply] = field(default_factory=list)
     _server: asyncio.Server | None = None
     _open: set[asyncio.Task[None]] = field(default_factory=set)
@@ -86,6 +90,10 @@ class RecordingUpstream:
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @property
+    def open_connections(self) -> int:
+        return len(self._open)
 
     def reply(
         self,
@@ -172,6 +180,7 @@ class RecordingUpstream:
         await asyncio.gather(*self._open, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
+        self.reads.set()
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port, limit=1024 * 1024)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
@@ -209,20 +218,40 @@ class RecordingUpstream:
         self.requests.append(request)
         if (request.header_values("expect") or [""])[0].lower() == "100-continue":
             writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        if self.early is not None:
+            writer.write(self.early)
         await self._body(reader, request)
         request.complete = True
         chosen = next((one for one in reversed(self._replies) if one.fits(request)), None)
         made = chosen.make(request) if chosen is not None else [_NOT_FOUND]
         if isinstance(made, AsyncIterator):
             async for piece in made:
-                if not await _say(writer, piece):
+                if not await self._say(reader, writer, piece):
                     return False
         else:
             for piece in made:
-                if not await _say(writer, piece):
+                if not await self._say(reader, writer, piece):
                     return False
         asked_to_close = "close" in ",".join(request.header_values("connection")).lower()
         return not (chosen is not None and chosen.closes) and not asked_to_close
+
+    async def _say(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, piece: Piece) -> bool:
+        """Sends one piece; False where the connection is to end."""
+        if piece is CLOSE:
+            return False
+        if piece is ABORT:
+            writer.transport.abort()
+            return False
+        if piece is UNTIL_GONE:
+            await reader.read()
+            return False
+        if isinstance(piece, bytes):
+            writer.write(piece)
+            self.sent_bytes += len(piece)
+            await writer.drain()
+        else:
+            await asyncio.sleep(piece)
+        return True
 
     async def _body(self, reader: asyncio.StreamReader, request: Recorded) -> None:
         kept: list[bytes] = []
@@ -242,6 +271,7 @@ class RecordingUpstream:
             else:
                 left = int((request.header_values("content-length") or ["0"])[0])
                 while left:
+                    await self.reads.wait()
                     data = await reader.read(min(left, 256 * 1024))
                     if not data:
                         raise asyncio.IncompleteReadError(b"", left)
@@ -272,21 +302,6 @@ def _head(head: bytes, number: int) -> Recorded:
     method, target, version = lines[0].split(" ", 2)
     headers = [(name, value.strip()) for name, _, value in (line.partition(":") for line in lines[1:] if line)]
     return Recorded(method, target, version, headers, raw_head=head, connection=number)
-
-
-async def _say(writer: asyncio.StreamWriter, piece: Piece) -> bool:
-    """Sends one piece; False where the connection is to end."""
-    if piece is CLOSE:
-        return False
-    if piece is ABORT:
-        writer.transport.abort()
-        return False
-    if isinstance(piece, bytes):
-        writer.write(piece)
-        await writer.drain()
-    else:
-        await asyncio.sleep(piece)
-    return True
 
 
 _PHRASES = {
