@@ -51,6 +51,10 @@ lint: $(STAMP)
 format: $(STAMP)
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format .
 
+# The long forms of tests: a gigabyte each way, and what else is marked slow.
+soak: $(STAMP)
+	@$(BIN)/python -m pytest -m slow
+
 bench: $(STAMP)
 	@$(BIN)/python -m benchmarks.proxy
 

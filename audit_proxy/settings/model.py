@@ -24,7 +24,7 @@ class Data(Listener):
     """The data plane's listener."""
 
     trusted_proxies: list[str] = Field(default=[])  # networks (CIDR) whose Forwarded and X-Forwarded-* are believed
-    max_connections: int = Field(default=10_000, gt=0)
+    max_connections: int = Field(default=10_000, gt=0)  # for one more, the one that has been idle longest is closed
     keepalive_s: Seconds = 75.0
     drain_s: Seconds = 30.0
 

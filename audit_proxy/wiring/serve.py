@@ -30,6 +30,7 @@ from audit_proxy.settings.check import Checked
 from audit_proxy.settings.load import Loaded
 from audit_proxy.settings.secrets import read_key, read_secret
 from audit_proxy.wiring.certificates import Certificates
+from audit_proxy.wiring.descriptors import connections_for
 from audit_proxy.wiring.identity import gateway_rules, open_tokens
 from audit_proxy.wiring.log import open_audit_log
 from audit_proxy.wiring.pseudonyms import open_pseudonyms
@@ -78,6 +79,9 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
         _log.warning("catalog", finding=finding)
     for doubt in checked.doubts:
         _log.warning("apps", doubt=doubt)
+    connections = connections_for(settings.data.max_connections, settings.upstream.max_connections)
+    if connections < settings.data.max_connections:
+        _log.warning("connections_lowered", max_connections=connections, why="RLIMIT_NOFILE")
     clock = SystemClock()
     registry = CollectorRegistry()
     metrics = PrometheusMetrics(registry, __version__)
@@ -186,10 +190,12 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     stack.push_async_callback(admin.stop)
     plane = DataPlane(
         stages,
+        max_connections=connections,
         keepalive_s=settings.data.keepalive_s,
         header_bytes=settings.limits.request_header_bytes,
         target_bytes=settings.limits.target_bytes,
     )
+    metrics.gauge("connections", "Open connections of apps.", lambda: float(plane.connections))
     data_port = await plane.start(settings.data.host, settings.data.port, certificates.context(settings.data.tls))
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.reload)
     return Running(data_port, admin_port), plane

@@ -85,15 +85,15 @@ class RecordingUpstream:
     early: bytes | None = None  # said as soon as a request's head has come, before its body is read
     _replies: list[_Reply] = field(default_factory=list)
     _server: asyncio.Server | None = None
-    _open: set[asyncio.Task[None]] = field(default_factory=set)
+    _open: dict[int, asyncio.Task[None]] = field(default_factory=dict)
 
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
-    @property
-    def open_connections(self) -> int:
-        return len(self._open)
+    def is_open(self, request: Recorded) -> bool:
+        """Whether the connection that the request came on is still open."""
+        return request.connection in self._open
 
     def reply(
         self,
@@ -172,12 +172,21 @@ class RecordingUpstream:
     def clear(self) -> None:
         """Forgets the requests so far; replies stay."""
         self.requests.clear()
+        self.sent_bytes = 0
+
+    def reset(self) -> None:
+        """Forgets the requests and the replies."""
+        self.clear()
+        self._replies.clear()
+        self.early = None
+        self.reads.set()
 
     async def drop_connections(self) -> None:
         """Closes every open connection, as a platform does that restarts."""
-        for task in list(self._open):
+        tasks = list(self._open.values())
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def __aenter__(self) -> Self:
         self.reads.set()
@@ -196,14 +205,14 @@ class RecordingUpstream:
         number = self.connections
         task = asyncio.current_task()
         assert task is not None
-        self._open.add(task)
+        self._open[number] = task
         try:
             while await self._exchange(reader, writer, number):
                 pass
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             pass  # the other side went, or the test is over
         finally:
-            self._open.discard(task)
+            del self._open[number]
             writer.close()
             with contextlib.suppress(ConnectionError, asyncio.CancelledError):
                 await writer.wait_closed()

@@ -12,10 +12,10 @@ Invariants:
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 
 import structlog
-from aiohttp import ClientResponse, StreamReader, web
+from aiohttp import ClientResponse, web
 from multidict import CIMultiDict
 
 from audit_proxy.core.errors import AuditUnavailable, Reason, Refusal
@@ -23,6 +23,7 @@ from audit_proxy.core.exchange import Request, Response
 from audit_proxy.core.policy import Mode
 from audit_proxy.core.record import Record
 from audit_proxy.frontends.data_plane.coding import CodingError, TooLarge, decode
+from audit_proxy.frontends.data_plane.connections import AppGone
 from audit_proxy.frontends.data_plane.headers import (
     Headers,
     add_forwarding,
@@ -32,6 +33,7 @@ from audit_proxy.frontends.data_plane.headers import (
 )
 from audit_proxy.frontends.data_plane.peer import peer_of
 from audit_proxy.frontends.data_plane.problems import STATUS, proxy_status
+from audit_proxy.frontends.data_plane.relay import app_ends, ask_for_body, joined, relay
 from audit_proxy.frontends.data_plane.stages import Stages, problem_response
 from audit_proxy.frontends.data_plane.streams import JudgedStream
 from audit_proxy.frontends.data_plane.upstream import Answer, Body, UpstreamError, read_limited
@@ -41,7 +43,6 @@ from audit_proxy.pipeline.observe import observe
 from audit_proxy.pipeline.review import Outcome
 
 _logger = structlog.get_logger("audit_proxy.data_plane")
-_CHUNK = 64 * 1024
 
 
 class Exchange:
@@ -84,8 +85,10 @@ class Exchange:
                 return await self._judge_as_it_comes(admission)
             return await self._judge(admission)
         except UpstreamError as error:
-            outcome = Outcome(STATUS[error.refusal.reason], None, refusal=error.refusal)
-            return await self._answer(admission, outcome, None, error.received)
+            refusal, received = error.refusal, error.received
+        except AppGone:
+            refusal, received = Refusal(Reason.app_gone), None
+        return await self._answer(admission, Outcome(STATUS[refusal.reason], None, refusal=refusal), None, received)
 
     async def _read_body(self) -> bytes | Refusal:
         incoming = self._incoming
@@ -98,12 +101,18 @@ class Exchange:
             return Refusal(Reason.request_too_large, f"the request body is larger than {limit} bytes")
         parts: list[bytes] = []
         size = 0
-        async for chunk in incoming.content.iter_any():
-            size += len(chunk)
-            parts.append(chunk)
-            if size > limit:
-                self._body = b"".join(parts)
-                return Refusal(Reason.request_too_large, f"the request body is larger than {limit} bytes")
+        await ask_for_body(self._incoming)
+        try:
+            async for chunk in incoming.content.iter_any():
+                size += len(chunk)
+                parts.append(chunk)
+                if size > limit:
+                    self._body = b"".join(parts)
+                    return Refusal(Reason.request_too_large, f"the request body is larger than {limit} bytes")
+        except ConnectionError:
+            return Refusal(Reason.app_gone)
+        except web.RequestPayloadError:
+            return Refusal(Reason.request_malformed, "the request body is not framed as its headers say")
         self._body = b"".join(parts)
         return self._body
 
@@ -267,7 +276,10 @@ class Exchange:
     async def _stream(self, admission: Admission) -> web.StreamResponse:
         asked_at = time.perf_counter()
         body = self._incoming.content if self._incoming.body_exists else None
-        async with self._ask(admission, body) as answer:
+        async with AsyncExitStack() as stack:
+            with app_ends(self._incoming):
+                await ask_for_body(self._incoming)
+                answer = await stack.enter_async_context(self._ask(admission, body))
             self._upstream_s = time.perf_counter() - asked_at
             outcome = Outcome(answer.status, None, uninspected=True)
             if not await self._record(admission, outcome, answer.content_length):
@@ -275,21 +287,7 @@ class Exchange:
             headers = whole_response(answer.headers)
             headers["X-Audit-Id"] = admission.id
             headers["Proxy-Status"] = proxy_status(self._wire.via, None, answer.status)
-            return await self._relay(answer, headers, b"")
-
-    async def _relay(self, answer: ClientResponse, headers: CIMultiDict[str], first: bytes) -> web.StreamResponse:
-        response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
-        await response.prepare(self._incoming)
-        try:
-            if first:
-                await response.write(first)
-            async for chunk in answer.content.iter_chunked(_CHUNK):
-                await response.write(chunk)
-        except ConnectionError:
-            response.force_close()  # the app went away
-            return response
-        await response.write_eof()
-        return response
+            return await relay(self._incoming, answer, headers, b"")
 
     # -- monitor -----------------------------------------------------------------------------------------------------
 
@@ -297,7 +295,10 @@ class Exchange:
         judged = admission.refusal is None and admission.operation is not None and not admission.operation.unjudged
         asked_at = time.perf_counter()
         try:
-            async with self._ask(admission, self._whole_body()) as answer:
+            async with AsyncExitStack() as stack:
+                with nullcontext() if judged else app_ends(self._incoming):
+                    await ask_for_body(self._incoming)
+                    answer = await stack.enter_async_context(self._ask(admission, self._whole_body()))
                 # a stream may have no end, so without a length it passes as it comes, uninspected
                 held = judged and not (
                     admission.operation and admission.operation.streams and not answer.content_length
@@ -312,13 +313,15 @@ class Exchange:
                     self._stages.metrics.fail_open("audit")
                 headers = whole_response(answer.headers)
                 if not complete:
-                    return await self._relay(answer, headers, raw)
+                    return await relay(self._incoming, answer, headers, raw)
                 return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=raw)
         except UpstreamError as error:
-            outcome = Outcome(STATUS[error.refusal.reason], None, refusal=error.refusal)
-            if not await self._record(admission, outcome, 0):
-                self._stages.metrics.fail_open("audit")
-            return self._problem(error.refusal, None)
+            refusal = error.refusal
+        except AppGone:
+            refusal = Refusal(Reason.app_gone)
+        if not await self._record(admission, Outcome(STATUS[refusal.reason], None, refusal=refusal), 0):
+            self._stages.metrics.fail_open("audit")
+        return self._problem(refusal, None)
 
     def _whole_body(self) -> bytes | AsyncIterator[bytes] | None:
         """The app's body as it came: what was read to be judged, and what may still follow."""
@@ -327,7 +330,7 @@ class Exchange:
             return None
         if incoming.content.at_eof():
             return self._body
-        return _joined(self._body, incoming.content)
+        return joined(self._body, incoming.content)
 
     async def _would(self, admission: Admission, answer: ClientResponse, raw: bytes) -> Outcome:
         try:
@@ -381,11 +384,6 @@ class Exchange:
         return problem_response(self._wire, refusal, audit_id, received)
 
 
-async def _joined(first: bytes, rest: StreamReader) -> AsyncIterator[bytes]:
-    if first:
-        yield first
-    async for chunk in rest.iter_chunked(_CHUNK):
-        yield chunk
 
 
 def _single(headers: Headers, gateway: frozenset[str]) -> dict[str, str]:
