@@ -384,8 +384,6 @@ class Exchange:
         return problem_response(self._wire, refusal, audit_id, received)
 
 
-
-
 def _single(headers: Headers, gateway: frozenset[str]) -> dict[str, str]:
     """The headers that admission reads, by lower-case name. A repeated one keeps all its values, so it cannot parse."""
     found: dict[str, str] = {}
