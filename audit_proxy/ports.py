@@ -12,6 +12,7 @@ from audit_proxy.core.consent import Standing
 from audit_proxy.core.errors import Refusal
 from audit_proxy.core.exchange import Answer, Call
 from audit_proxy.core.identity import Identity
+from audit_proxy.core.inspection import RawId
 from audit_proxy.core.jose import KeySet
 from audit_proxy.core.policy import App
 from audit_proxy.core.statements import Form, GrantStatement, WithdrawalStatement
@@ -55,6 +56,16 @@ class AppRegistry(Protocol):
 
     def find(self, client_id: str) -> App | None:
         """The app with that OAuth client id, or None."""
+        ...
+
+
+class SubjectIds(Protocol):
+    """Whom a platform's ids mean: many platforms give each app ids of its own for the same people."""
+
+    async def subjects(self, app: str, ids: Collection[RawId]) -> Mapping[RawId, str]:
+        """The subject (``namespace:canonical id``) of each id as that app sees it, in one batched look-up; an id that is not
+        mapped is left out. A number and its text are the same id. Raises SubjectIdsUnavailable.
+        """
         ...
 
 
@@ -217,6 +228,7 @@ class Metrics(Protocol):
     def disclosed(self, app: str, relation: str, categories: Sequence[str], subjects: int) -> None: ...
     def withheld(self, app: str, categories: Sequence[str], subjects: int) -> None: ...
     def unclassified(self, operation: str, values: int) -> None: ...
+    def unmapped(self, app: str, ids: int) -> None: ...
     def record(self, kind: str) -> None: ...
     def fail_open(self, where: str) -> None: ...
 

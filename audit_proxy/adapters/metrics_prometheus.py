@@ -48,6 +48,7 @@ class PrometheusMetrics(Collector):
         self._fields: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._withheld: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._unclassified: defaultdict[str, int] = defaultdict(int)
+        self._unmapped: defaultdict[str, int] = defaultdict(int)
         self._records: defaultdict[str, int] = defaultdict(int)
         self._fail_open: defaultdict[str, int] = defaultdict(int)
         self._stages = {"total": _Histogram(), "upstream": _Histogram(), "overhead": _Histogram()}
@@ -83,6 +84,9 @@ class PrometheusMetrics(Collector):
 
     def unclassified(self, operation: str, values: int) -> None:
         self._unclassified[operation] += values
+
+    def unmapped(self, app: str, ids: int) -> None:
+        self._unmapped[app] += ids
 
     def record(self, kind: str) -> None:
         self._records[kind] += 1
@@ -130,6 +134,7 @@ class PrometheusMetrics(Collector):
         yield counter(
             "unclassified_fields", "Values that no category describes.", ["operation"], single(self._unclassified)
         )
+        yield counter("unmapped_ids", "Ids that mean no subject we know.", ["app"], single(self._unmapped))
         yield counter("audit_records", "Records written.", ["kind"], single(self._records))
         yield counter("fail_open", "Times a fail-open choice was taken.", ["where"], single(self._fail_open))
         yield counter("audit_failures", "Flushes of the audit log that failed.", [], {(): self._audit_failures})

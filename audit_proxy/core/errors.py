@@ -7,6 +7,7 @@ Invariants:
 - ``Refusal.detail`` is for the app's developer: it never holds a token, an id, a query string or a body.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -34,6 +35,7 @@ class Reason(StrEnum):
     issuer_unknown = "issuer_unknown"
     keys_unavailable = "keys_unavailable"
     introspection_unavailable = "introspection_unavailable"
+    holder_unavailable = "holder_unavailable"  # whom the token's app-scoped holder is cannot be looked up now
     # operation
     operation_not_described = "operation_not_described"
     method_not_described = "method_not_described"
@@ -78,6 +80,8 @@ class Consent(StrEnum):
     withdrawn = "withdrawn"
     scope_missing = "scope_missing"
     subject_unresolved = "subject_unresolved"
+    subject_unmapped = "subject_unmapped"
+    subjects_unavailable = "subjects_unavailable"
     unclassified = "unclassified"
     aggregate = "aggregate"
     consent_not_loaded = "consent_not_loaded"
@@ -99,6 +103,14 @@ class Unavailable(Exception):  # noqa: N818  (a condition of a dependency, not a
 
 class ConsentUnavailable(Unavailable):
     """The consent store cannot be asked."""
+
+
+class SubjectIdsUnavailable(Unavailable):
+    """Whom some ids mean cannot be learned now. ``known``: the subjects of those that are known all the same, by raw id."""
+
+    def __init__(self, known: Mapping[str | int, str]) -> None:
+        super().__init__("subject ids cannot be looked up")
+        self.known = known
 
 
 class CallFailed(Unavailable):

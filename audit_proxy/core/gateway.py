@@ -29,6 +29,7 @@ class GatewayRules:
     holder_header: str
     scopes_header: str
     holder_namespace: str
+    holder_app_scoped: bool = False
 
     @property
     def headers(self) -> frozenset[str]:
@@ -56,7 +57,7 @@ def gateway_identity(headers: Mapping[str, str], peer: Peer | None, rules: Gatew
         holder = None if "," in person else holder_subject(rules.holder_namespace, person)
         if holder is None:
             return _malformed(rules.holder_header)
-    return Identity(rules.issuer, app, holder, scopes, math.inf)
+    return Identity(rules.issuer, app, holder, scopes, math.inf, app_scoped=rules.holder_app_scoped)
 
 
 def _malformed(header: str) -> Refusal:

@@ -7,6 +7,7 @@ Invariants:
 
 - A malformed scope claim is a refusal, never a partial grant.
 - A person is ``namespace:canonical-id``; a namespace holds no colon, so the first colon ends it.
+- A holder's id may be app-scoped (the issuer's setting says so): whom it means, ``SubjectIds`` says.
 - An app-only token has no holder, whatever its ``sub`` says; a token that names neither is refused.
 - Claims are never coerced: a time is a number, an app a text, a holder a text or an integer.
 """
@@ -29,10 +30,11 @@ class Identity:
 
     issuer: str
     app: str
-    holder: str | None  # "namespace:id", None for an app-only token
+    holder: str | None  # "namespace:id", None for an app-only token; where it is app-scoped, not yet a subject
     scopes: frozenset[str]
     expires_at: float
     issued_at: float | None = None
+    app_scoped: bool = False  # the holder's id is one that only this app knows the person by
 
 
 def valid_namespace(text: str) -> bool:
@@ -89,6 +91,7 @@ class ClaimRules:
     holder_namespace: str
     app_claims: tuple[str, ...] = ("client_id", "azp")  # the first present names the app
     holder_claim: str = "sub"
+    holder_app_scoped: bool = False
     app_only_claim: str | None = None  # its presence marks an app-only token; false and null count as absent
     app_only_value: str | None = None  # if set, only this value of it does
     scope_claims: tuple[str, ...] = ("scope", "scp")  # several present must agree
@@ -142,6 +145,7 @@ def read_claims(claims: Mapping[str, Any], rules: ClaimRules) -> Verified | Refu
             scopes=scopes,
             expires_at=expires_at,
             issued_at=issued_at if "iat" in claims else None,
+            app_scoped=rules.holder_app_scoped,
         ),
         not_before,
     )

@@ -95,6 +95,7 @@ class Rules:
     issuer: str
     holder_namespace: str
     audiences: frozenset[str] = frozenset()
+    holder_app_scoped: bool = False
 
 
 def basic_credentials(client_id: str, secret: str) -> str:
@@ -180,7 +181,7 @@ def read_facts(
     if expires_at is None or not_before is None:
         return _malformed("one of the token's times is not a number of seconds")
     return Verified(
-        Identity(issuer=rules.issuer, app=app, holder=holder, scopes=scopes, expires_at=expires_at),
+        Identity(rules.issuer, app, holder, scopes, expires_at, app_scoped=rules.holder_app_scoped),
         not_before,
     )
 

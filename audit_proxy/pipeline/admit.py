@@ -7,7 +7,8 @@ Invariants:
 - In monitor mode the refusal is kept for the record and the request goes on.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
 
 import msgspec
 
@@ -17,12 +18,13 @@ from audit_proxy.core.catalog.model import Catalog, Operation
 from audit_proxy.core.catalog.parameters import Asked, judge_parameters
 from audit_proxy.core.catalog.target import Target, parse_target, without_parameter
 from audit_proxy.core.consent import satisfies
-from audit_proxy.core.errors import Reason, Refusal
+from audit_proxy.core.errors import Reason, Refusal, SubjectIdsUnavailable
 from audit_proxy.core.exchange import Request
 from audit_proxy.core.gateway import GatewayRules, gateway_identity
 from audit_proxy.core.identity import Identity
+from audit_proxy.core.inspection import RawId
 from audit_proxy.core.policy import App, AppStatus, Mode, Policy
-from audit_proxy.ports import AppRegistry, TokenResolver
+from audit_proxy.ports import AppRegistry, SubjectIds, TokenResolver
 
 BodyReader = Callable[[], Awaitable["bytes | Refusal"]]
 NO_SCOPES: frozenset[str] = frozenset()
@@ -46,10 +48,17 @@ class Admission(msgspec.Struct, eq=False):
     missing: frozenset[str] = NO_SCOPES
     moved_token: str | None = None  # came in the query, goes on in the Authorization header
     by_gateway: bool = False  # identity came in headers of the gateway's
+    people: Mapping[RawId, str] = {}  # whom the request's parameters name -> subject; who is not mapped is left out
+    unmapped: int = 0  # ids of the request, the holder's included, that mean nobody we know
     trace: str | None = None
 
     def __repr__(self) -> str:  # the token stays out of tracebacks
         return f"Admission({self.id})"
+
+    @property
+    def client_id(self) -> str:
+        """The app as the platform knows it; "" where the request is nobody's."""
+        return self.identity.app if self.identity is not None else ""
 
     @property
     def label(self) -> str:
@@ -66,6 +75,7 @@ class Admitter:
         policy: Policy,
         tokens: TokenResolver,
         apps: AppRegistry,
+        ids: SubjectIds,
         *,
         unsafe_token_in_query: bool = False,
         gateway: GatewayRules | None = None,
@@ -78,6 +88,7 @@ class Admitter:
         self._policy = policy
         self._tokens = tokens
         self._apps = apps
+        self._ids = ids
         self._gateway = gateway
         self._unsafe_token_in_query = unsafe_token_in_query
         self._available: dict[tuple[frozenset[str], frozenset[str]], frozenset[str]] = {}
@@ -119,6 +130,7 @@ class Admitter:
         if isinstance(found, Refusal):
             return found
         admission.identity = found
+        unknown = await self._map_holder(found, admission) if found.app_scoped else None
         app = self._apps.find(found.app)
         if app is None:
             app = self._policy.profile(found.app)
@@ -127,7 +139,30 @@ class Admitter:
         admission.app = app
         if app.status is not AppStatus.active:
             return Refusal(Reason.app_suspended, "the app is suspended")
-        return None
+        return unknown
+
+    async def _map_holder(self, identity: Identity, admission: Admission) -> Refusal | None:
+        """Makes an app-scoped holder the subject that the id means; whoever is not mapped holds nothing."""
+        if identity.holder is None:
+            return None
+        raw = identity.holder.partition(":")[2]
+        refusal = None
+        try:
+            known = await self._ids.subjects(identity.app, (raw,))
+        except SubjectIdsUnavailable as error:
+            known = error.known
+            refusal = Refusal(Reason.holder_unavailable, "who holds the token cannot be looked up now")
+        admission.identity = replace(identity, holder=known.get(raw), app_scoped=False)
+        admission.unmapped += raw not in known
+        return None if raw in known else refusal
+
+    async def _map_people(self, asked: Asked, admission: Admission) -> None:
+        people = frozenset(asked.people)
+        try:
+            admission.people = await self._ids.subjects(admission.client_id, people)
+        except SubjectIdsUnavailable as error:
+            admission.people = error.known
+        admission.unmapped += len(people) - len(admission.people)
 
     async def _verify(self, request: Request, admission: Admission) -> Identity | Refusal:
         """Who asks, by the request's token."""
@@ -165,6 +200,8 @@ class Admitter:
         if isinstance(asked, Refusal):
             return asked
         admission.asked = asked
+        if asked.people:
+            await self._map_people(asked, admission)
         extra = asked.scopes
         admission.requirements = (
             tuple(one | extra for one in operation.requirements) if extra else operation.requirements

@@ -5,7 +5,7 @@ from audit_proxy.ports import Metrics
 
 
 def observe(
-    metrics: Metrics, label: str, record: Record, *, unclassified: int, seconds: float, upstream: float
+    metrics: Metrics, label: str, record: Record, *, unclassified: int, unmapped: int, seconds: float, upstream: float
 ) -> None:
     """Counts one recorded request. ``label`` is the app in metrics; times in seconds."""
     operation = record.operation or "none"
@@ -23,4 +23,6 @@ def observe(
         metrics.withheld(label, group.categories, len(group.subjects))
     if unclassified:
         metrics.unclassified(operation, unclassified)
+    if unmapped:
+        metrics.unmapped(label, unmapped)
     metrics.record(record.kind)

@@ -8,7 +8,7 @@ Invariants:
 """
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -34,7 +34,6 @@ class Recorder:
     def __init__(self, log: AuditLog, pseudonyms: Pseudonymizer, catalog: Catalog, policy: Policy, node: str) -> None:
         self._log = log
         self._pseudonyms = pseudonyms
-        self._prefix = catalog.namespace + ":"
         self._catalog = catalog.hash
         self._policy = policy.hash
         self._node = node
@@ -59,7 +58,8 @@ class Recorder:
     async def chunk(self, admission: Admission, outcome: Outcome, *, seq: int, size: int, elapsed: float) -> Record:
         """The record of one chunk of a stream, once it is durable. Raises AuditUnavailable."""
         built = self.build(admission, outcome, size=size, elapsed=elapsed)
-        record = msgspec.structs.replace(built, phase="chunk", seq=seq)
+        # what the request itself named is counted once, in the closing record
+        record = msgspec.structs.replace(built, phase="chunk", seq=seq, counts=_counts(outcome, outcome.unmapped))
         await self._log.append(*lines(record))
         return record
 
@@ -90,11 +90,10 @@ class Recorder:
         operation, identity, asked = admission.operation, admission.identity, admission.asked
         monitor = admission.mode is Mode.monitor
         holder = identity.holder if identity is not None else None
-        names = self._names(outcome, asked.people if asked is not None else ())
+        names = self._names(outcome, admission)
         holder_name = self._pseudonyms.pseudonyms((holder,))[0] if holder is not None else None
-        mine = self._raw_ids_of(holder) if holder is not None else ()
-        disclosed = _groups(outcome.disclosed, mine, holder_name, names)
-        withheld = _groups(outcome.withheld, mine, holder_name, names)
+        disclosed = _groups(outcome.disclosed, outcome.holder, holder_name, names)
+        withheld = _groups(outcome.withheld, outcome.holder, holder_name, names)
         reason = whole.reason if whole is not None else None
         would = None
         if monitor:
@@ -105,9 +104,9 @@ class Recorder:
         found_names: tuple[str, ...] = ()
         if asked is not None and asked.people:
             people = dict.fromkeys(asked.people)
-            asked_names = tuple(names[one] for one in people)
+            asked_names = tuple(names[one] for one in people if one in names)
             found = _found(outcome)
-            found_names = tuple(names[one] for one in people if f"{self._prefix}{one}" in found)
+            found_names = tuple(names[one] for one in people if admission.people.get(one) in found)
         return Record(
             v=RECORD_VERSION,
             id=admission.id,
@@ -127,7 +126,7 @@ class Recorder:
             withheld=withheld,
             would=would,
             uninspected=outcome.uninspected or (operation is not None and operation.unjudged),
-            counts=_counts(outcome),
+            counts=_counts(outcome, admission.unmapped + outcome.unmapped),
             asked=asked_names,
             found=found_names,
             status=outcome.status,
@@ -138,19 +137,10 @@ class Recorder:
             trace=admission.trace,
         )
 
-    def _names(self, outcome: Outcome, asked: Sequence[str]) -> dict[RawId, str]:
+    def _names(self, outcome: Outcome, admission: Admission) -> dict[RawId, str]:
         """Raw ids to pseudonyms, asked for in one call."""
-        raw: Mapping[RawId, str] = outcome.people
-        if asked:
-            raw = {**{one: f"{self._prefix}{one}" for one in asked}, **raw}
+        raw: Mapping[RawId, str] = {**admission.people, **outcome.people} if admission.people else outcome.people
         return dict(zip(raw, self._pseudonyms.pseudonyms(list(raw.values())), strict=True)) if raw else {}
-
-    def _raw_ids_of(self, holder: str) -> tuple[RawId, ...]:
-        """What a body may call the holder: the id as text and, where it is one, as a number."""
-        if not holder.startswith(self._prefix):
-            return ()
-        own = holder[len(self._prefix) :]
-        return (own, int(own)) if own.isascii() and own.isdigit() and str(int(own)) == own else (own,)
 
     def _scopes(self, admission: Admission) -> Scopes | None:
         if admission.operation is None:
@@ -168,9 +158,11 @@ class Recorder:
 
 
 def _groups(
-    groups: Iterable[People], mine: tuple[RawId, ...], holder_name: str | None, names: dict[RawId, str]
+    groups: Iterable[People], mine: Collection[RawId], holder_name: str | None, names: Mapping[RawId, str]
 ) -> tuple[Group, ...]:
-    """People's groups with pseudonyms, the holder (whose raw ids are ``mine``) apart from third parties."""
+    """People's groups with pseudonyms, the holder (whose raw ids are ``mine``) apart from third parties. Whoever is not
+    mapped to a subject has no pseudonym; ``counts`` says how many they are.
+    """
     made: list[Group] = []
     for group in groups:
         ground = group.ground
@@ -185,21 +177,26 @@ def _groups(
                     made.append(Group(group.fields, group.categories, "holder", ground, (holder_name,)))
                     break
         if others:
-            people = dict.fromkeys(map(names.__getitem__, others))  # "7" and 7 are one person
+            people = dict.fromkeys(map(names.get, others))  # "7" and 7 are one person
+            people.pop(None, None)
             consent = Consent.grant if ground is Consent.token else ground
-            made.append(Group(group.fields, group.categories, "third_party", consent, tuple(people)))
+            made.append(Group(group.fields, group.categories, "third_party", consent, tuple(people)))  # type: ignore[arg-type]  # None is popped
     return tuple(made)
 
 
 def _found(outcome: Outcome) -> set[str]:
-    """Everyone the answer named, each once: "7" and 7 are one person."""
-    return set(map(outcome.people.__getitem__, outcome.found))
+    """Everyone the answer named and who is mapped, each once: "7" and 7 are one person."""
+    found = set(map(outcome.people.get, outcome.found))
+    found.discard(None)
+    return found  # type: ignore[return-value]  # None is gone
 
 
-def _counts(outcome: Outcome) -> dict[str, int]:
+def _counts(outcome: Outcome, unmapped: int) -> dict[str, int]:
     counts: dict[str, int] = {}
     if outcome.found:
         counts["people"] = len(_found(outcome))
     if outcome.unclassified:
         counts["unclassified"] = outcome.unclassified
+    if unmapped:
+        counts["unmapped"] = unmapped
     return counts

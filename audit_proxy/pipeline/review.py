@@ -6,14 +6,15 @@ Invariants:
 - An answer whose status or media type is not described keeps its status and loses its body.
 - A person whom the path names and who refuses is an unknown one, whatever the platform answers: also nothing, a redirect,
   or what cannot be looked into.
+- Whoever's id is not mapped to a subject is a third party without a grant; so is everyone while ids cannot be looked up.
 - Without a consent store, third parties are withheld; the holder too, unless a named setting says otherwise.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import msgspec
 
-from audit_proxy.core.catalog.model import Catalog, Field, MediaPlan, Operation
+from audit_proxy.core.catalog.model import Field, MediaPlan, Operation
 from audit_proxy.core.consent import (
     NOTHING_KNOWN,
     Permission,
@@ -22,13 +23,13 @@ from audit_proxy.core.consent import (
     satisfies,
     third_party_permission,
 )
-from audit_proxy.core.errors import Consent, ConsentUnavailable, Reason, Refusal
+from audit_proxy.core.errors import Consent, ConsentUnavailable, Reason, Refusal, SubjectIdsUnavailable
 from audit_proxy.core.exchange import Response
 from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, parse, render
 from audit_proxy.core.policy import OperationRule, Policy
 from audit_proxy.core.redaction import GONE, Group, Redactor, Terms, VerdictCache, verdicts_of
 from audit_proxy.pipeline.admit import Admission
-from audit_proxy.ports import ConsentStore
+from audit_proxy.ports import ConsentStore, SubjectIds
 
 NO_RULE = OperationRule()
 
@@ -43,7 +44,9 @@ class Outcome(msgspec.Struct, eq=False):
     disclosed: tuple[Group, ...] = ()
     withheld: tuple[Group, ...] = ()
     unclassified: int = 0
-    people: Mapping[RawId, str] = {}  # everyone the path or the answer named -> subject
+    people: Mapping[RawId, str] = {}  # everyone the path or the answer named -> subject; who is not mapped is left out
+    holder: Collection[RawId] = ()  # those of them that mean the holder
+    unmapped: int = 0  # ids of the answer that mean nobody we know
     found: Collection[RawId] = ()  # everyone the answer named
     changed: bool = False
     uninspected: bool = False
@@ -52,17 +55,25 @@ class Outcome(msgspec.Struct, eq=False):
 class Reviewer:
     """Holds what review needs; one instance serves all requests."""
 
-    def __init__(self, catalog: Catalog, policy: Policy, consent: ConsentStore, max_depth: int) -> None:
-        self._prefix = catalog.namespace + ":"
+    def __init__(self, policy: Policy, ids: SubjectIds, consent: ConsentStore, max_depth: int) -> None:
         self._policy = policy
+        self._ids = ids
         self._consent = consent
         self._max_depth = max_depth
         self._verdicts: VerdictCache = {}
 
     async def review(self, admission: Admission, response: Response) -> Outcome:
         """Judges an answer of an admitted, judged operation."""
-        outcome = await self._judge(admission, response)
-        return outcome if outcome.people or outcome.status == 404 else await self.conceal(admission, outcome)
+        operation = admission.operation
+        assert operation is not None  # admitted
+        media = _lookable(operation, response)
+        if isinstance(media, MediaPlan):
+            try:
+                return await self._inspect(admission, operation, media, response)
+            except NotInspectable as error:
+                refusal = Refusal(Reason.response_not_inspectable, str(error))
+                media = Outcome(502, None, refusal=refusal, uninspected=True)
+        return media if media.status == 404 else await self.conceal(admission, media)
 
     async def conceal(self, admission: Admission, outcome: Outcome) -> Outcome:
         """The outcome of an answer that was not looked into, or the one of an unknown id where a person whom the path
@@ -71,30 +82,15 @@ class Reviewer:
         people = admission.asked.path_people if admission.asked is not None else ()
         if not people:
             return outcome
-        subjects: dict[RawId, str] = {raw: f"{self._prefix}{raw}" for raw in people}
-        permissions, _ = await self._permissions(admission, subjects)
+        known = admission.people
+        subjects: dict[RawId, str] = {raw: known[raw] for raw in people if raw in known}
+        permissions, _, _ = await self._permissions(admission, subjects)
+        nobody = Permission(None, Consent.subject_unmapped)
+        for one in people:
+            permissions.setdefault(one, nobody)
         if _refuser(people, permissions, admission.requirements) is None:
             return outcome
         return Outcome(404, None, refusal=Refusal(Reason.not_found), people=subjects, uninspected=outcome.uninspected)
-
-    async def _judge(self, admission: Admission, response: Response) -> Outcome:
-        operation = admission.operation
-        assert operation is not None  # admitted
-        status = response.status
-        if 300 <= status < 400:
-            return Outcome(502, None, refusal=Refusal(Reason.redirect_refused, "the platform answered with a redirect"))
-        if status == 404:
-            return Outcome(404, None, refusal=Refusal(Reason.not_found))
-        media = _media(operation, response)
-        if not response.body:
-            return Outcome(status, None)
-        if media is None:
-            refusal = Refusal(Reason.response_not_described, "the catalog does not describe this status and media type")
-            return Outcome(status, None, refusal=refusal, uninspected=True)
-        try:
-            return await self._inspect(admission, operation, media, response)
-        except NotInspectable as error:
-            return Outcome(502, None, refusal=Refusal(Reason.response_not_inspectable, str(error)), uninspected=True)
 
     async def _inspect(
         self, admission: Admission, operation: Operation, media: MediaPlan, response: Response
@@ -103,9 +99,20 @@ class Reviewer:
         value = parse(response.body, lines=media.lines, events=media.events)
         ids = find_subjects(plan, value, self._max_depth)
         path_people = admission.asked.path_people if admission.asked is not None else []
-        prefix = self._prefix
-        subjects = {raw: f"{prefix}{raw}" for raw in (ids.union(path_people) if path_people else ids)}
-        permissions, holder_permits = await self._permissions(admission, subjects)
+        why_nobody = Consent.subject_unmapped
+        try:
+            subjects = await self._ids.subjects(admission.client_id, ids)
+        except SubjectIdsUnavailable as error:
+            subjects, why_nobody = error.known, Consent.subjects_unavailable
+        unmapped = [raw for raw in ids if raw not in subjects] if len(subjects) < len(ids) else []
+        if path_people:
+            known = admission.people
+            subjects = {**subjects, **{raw: known[raw] for raw in path_people if raw in known}}
+            unmapped += [raw for raw in path_people if raw not in known]
+        permissions, own, holder_permits = await self._permissions(admission, subjects)
+        if unmapped:
+            permissions.update(dict.fromkeys(unmapped, Permission(None, why_nobody)))
+            unmapped = _new(unmapped, admission)
         rule = self._policy.operations.get(operation.id, NO_RULE)
         requirements = admission.requirements
         refuser = _refuser(path_people, permissions, requirements)
@@ -128,6 +135,8 @@ class Reviewer:
                 withheld=redacted.withheld,
                 unclassified=redacted.unclassified,
                 people=subjects,
+                holder=own,
+                unmapped=len(unmapped),
                 found=ids,
                 changed=True,
             )
@@ -139,14 +148,16 @@ class Reviewer:
             withheld=redacted.withheld,
             unclassified=redacted.unclassified,
             people=subjects,
+            holder=own,
+            unmapped=len(unmapped),
             found=ids,
             changed=bool(redacted.withheld),
         )
 
     async def _permissions(
         self, admission: Admission, subjects: Mapping[RawId, str]
-    ) -> tuple[dict[RawId, Permission], bool]:
-        """What everyone permits, and whether the holder still permits at all."""
+    ) -> tuple[dict[RawId, Permission], Collection[RawId], bool]:
+        """What everyone permits, which ids mean the holder, and whether the holder still permits at all."""
         identity, app = admission.identity, admission.app
         holder = identity.holder if identity is not None else None
         wanted = [*subjects.values()]
@@ -154,7 +165,7 @@ class Reviewer:
             wanted.append(holder)
         if not wanted or app is None:
             nothing = Permission(None, Consent.no_grant)
-            return dict.fromkeys(subjects, nothing), False
+            return dict.fromkeys(subjects, nothing), (), False
         available = admission.available
         standings: Mapping[str, Standing] = {}
         missing: Consent | None = None
@@ -171,23 +182,40 @@ class Reviewer:
             own = Permission(available, Consent.token) if passes else Permission(None, missing)
         else:
             own = holder_permission(standings.get(holder, NOTHING_KNOWN), available)
+        mine = [raw for raw, name in subjects.items() if name == holder] if holder in subjects.values() else ()
         if missing is not None:
             refused = Permission(None, missing)
-            return {raw: own if name == holder else refused for raw, name in subjects.items()}, own.scopes is not None
+            return {**dict.fromkeys(subjects, refused), **dict.fromkeys(mine, own)}, mine, own.scopes is not None
         known = {id(one): one for one in standings.values()}  # few differ, and the mapping holds them all
         permitted = {
             key: third_party_permission(one, available, app.purpose, admission.now) for key, one in known.items()
         }
         found = {raw: permitted[id(standings[name])] for raw, name in subjects.items()}
-        if holder in subjects.values():
-            found.update((raw, own) for raw, name in subjects.items() if name == holder)
-        return found, own.scopes is not None
+        for raw in mine:
+            found[raw] = own
+        return found, mine, own.scopes is not None
 
 
 def stream_plan(operation: Operation, response: Response) -> MediaPlan | None:
     """The plan of an answer that is judged as it comes, None where it is judged whole."""
     media = _media(operation, response) if 200 <= response.status < 300 else None
     return media if media is not None and media.lines else None
+
+
+def _lookable(operation: Operation, response: Response) -> MediaPlan | Outcome:
+    """The plan of an answer that can be looked into, or what becomes of one that cannot."""
+    status = response.status
+    if 300 <= status < 400:
+        return Outcome(502, None, refusal=Refusal(Reason.redirect_refused, "the platform answered with a redirect"))
+    if status == 404:
+        return Outcome(404, None, refusal=Refusal(Reason.not_found))
+    if not response.body:
+        return Outcome(status, None)
+    media = _media(operation, response)
+    if media is None:
+        refusal = Refusal(Reason.response_not_described, "the catalog does not describe this status and media type")
+        return Outcome(status, None, refusal=refusal, uninspected=True)
+    return media
 
 
 def _media(operation: Operation, response: Response) -> MediaPlan | None:
@@ -199,6 +227,12 @@ def _media(operation: Operation, response: Response) -> MediaPlan | None:
     if charset not in ("", "utf-8", "utf8", "us-ascii"):
         return None
     return plan.media.get(kind.strip().lower())
+
+
+def _new(unmapped: Iterable[RawId], admission: Admission) -> list[RawId]:
+    """Those ids that the request did not name, and which are not counted yet."""
+    named = admission.asked.people if admission.asked is not None else ()
+    return [raw for raw in unmapped if str(raw) not in named]
 
 
 def _refuser(

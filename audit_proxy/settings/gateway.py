@@ -31,6 +31,7 @@ class Gateway(Model):
     holder_header: Header = "x-authenticated-holder"
     scopes_header: Header = "x-authenticated-scopes"
     holder_namespace: Namespace = "person"
+    holder_app_scoped: bool = False  # its ids are the app's own; platform.subject_ids says whom they mean
 
     @field_validator("certificates")
     @classmethod

@@ -1,6 +1,7 @@
 """The ``identity`` section of ``audit-proxy.yaml``: who may speak, and how their tokens are read."""
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -46,6 +47,7 @@ class Issuer(Model):
     )  # the first present; a claim name, as it is, before dots are a path
     holder_claim: str = "sub"
     holder_namespace: Namespace = "person"
+    holder_app_scoped: bool = False  # its ids are the app's own; platform.subject_ids says whom they mean
     app_only_claim: str | None = None  # a claim whose presence marks an app-only token (false and null: absent)
     app_only_value: str | None = None  # if set, only this value of that claim does, e.g. "client-credentials"
     scope_claim: list[str] = Field(default=["scope", "scp"], min_length=1)  # several present must agree
@@ -156,6 +158,7 @@ class Introspection(Model):
     requests: list[TokenRequest] = Field(min_length=1, max_length=4)  # made in order; one fact comes from one of them
     audience: str | list[str] | None = None  # None: whatever the answer says
     holder_namespace: Namespace = "person"
+    holder_app_scoped: bool = False  # its ids are the app's own; platform.subject_ids says whom they mean
     leeway_s: float = Field(default=0.0, ge=0, le=300)
     timeout_s: Seconds = 2.0  # of one request
     cache_s: Seconds = 30.0  # how long an answer is remembered, so how long a revoked token can still pass
@@ -211,7 +214,15 @@ class Identity(Model):
         return self
 
     @property
+    def app_scoped_namespaces(self) -> set[str]:
+        """Namespaces of issuers whose holders' ids are app-scoped."""
+        return {one.holder_namespace for one in self._every if one.holder_app_scoped}
+
+    @property
     def holder_namespaces(self) -> set[str]:
         """Where holders' ids are from."""
-        every = (*self.issuers, *self.introspection, *([self.gateway] if self.gateway is not None else ()))
-        return {one.holder_namespace for one in every}
+        return {one.holder_namespace for one in self._every}
+
+    @property
+    def _every(self) -> Sequence[Issuer | Introspection | Gateway]:
+        return (*self.issuers, *self.introspection, *([self.gateway] if self.gateway is not None else ()))

@@ -164,11 +164,16 @@ def _files_named(document: Document) -> Iterator[Problem]:
     platforms = _at(document.value, ("identity", "introspection"))
     for number in range(len(platforms) if isinstance(platforms, list) else 0):
         yield from _secret_at(document, base, ("identity", "introspection", number, "client_secret"))
+    yield from _secret_at(document, base, ("platform", "subject_ids", "secret"))
     for name in ("openapi", "overlay"):
         loc = ("platform", name)
         named = _at(document.value, loc)
         if isinstance(named, str) and FILL_IN not in named and not (base / named).is_file():
             yield document.problem(loc, f"{document.named(loc)}: {base / named} is no file")
+    table = ("platform", "subject_ids", "table")
+    named = _at(document.value, table)
+    if isinstance(named, str) and FILL_IN not in named and not (base / named).is_file():
+        yield document.problem(table, f"{document.named(table)}: {base / named} is no file")
     named = _at(document.value, ("admin", "tokens_file")) or "admin-tokens.yaml"
     if isinstance(named, str):
         try:

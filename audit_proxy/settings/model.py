@@ -10,7 +10,7 @@ from typing import Literal, Self
 from pydantic import Field, field_validator, model_validator
 
 from audit_proxy.settings.identity import Identity
-from audit_proxy.settings.shapes import Bytes, Model, Namespace, Port, Seconds, Secret, http_url
+from audit_proxy.settings.shapes import Bytes, Model, Namespace, Port, Seconds, Secret, fetched_safely, http_url
 from audit_proxy.settings.tls import Tls
 
 
@@ -66,12 +66,39 @@ class Upstream(Model):
         return self
 
 
+class SubjectIds(Model):
+    """Where each app has ids of its own for the same people: what says whom they mean, a table or a service."""
+
+    table: Path | None = None  # .csv or .ndjson with app, id, subject; or .sqlite3 with the table subject_ids of these
+    reload_s: Seconds = 10.0  # how often the table is looked at for changes; put a new one in its place whole
+    url: str | None = None  # POST {"app": …, "ids": […]} → {"subjects": {id: subject or null}}
+    unsafe_over_http: bool = (
+        False  # whoever can change the answer on its way can give one person's data out as another's
+    )
+    secret: Secret | None = None  # sent to the service as a bearer token
+    timeout_s: Seconds = 2.0
+    cache_s: Seconds = 60.0
+    unmapped_cache_s: Seconds = 5.0  # how long it is remembered that an id is nobody's
+    cache_entries: int = Field(default=1_000_000, gt=0)
+
+    @model_validator(mode="after")
+    def _one(self) -> Self:
+        if (self.table is None) == (self.url is None):
+            raise ValueError("give exactly one of 'table' and 'url'")
+        if self.secret is not None and self.url is None:
+            raise ValueError("'secret' goes with 'url'")
+        if self.url is not None:
+            fetched_safely(self.url, self.unsafe_over_http, "url", "unsafe_over_http")
+        return self
+
+
 class Platform(Model):
     """The catalog: the vendor's OpenAPI document and our overlay on it."""
 
     openapi: Path
     overlay: Path | None = None
     subject_namespace: Namespace = "person"  # namespace of the ids in responses
+    subject_ids: SubjectIds | None = None  # None: an id means the same person to every app
 
 
 class ConsentSettings(Model):
@@ -141,4 +168,8 @@ class Settings(Model):
             )
         if self.platform.subject_namespace not in self.identity.holder_namespaces:
             raise ValueError("no issuer's 'holder_namespace' is 'platform.subject_namespace': nobody would be a holder")
+        if self.platform.subject_ids is None and self.identity.app_scoped_namespaces:
+            raise ValueError("'holder_app_scoped' needs 'platform.subject_ids', which says whom an app's ids mean")
+        if self.identity.app_scoped_namespaces - {self.platform.subject_namespace}:
+            raise ValueError("with 'holder_app_scoped', 'holder_namespace' is 'platform.subject_namespace'")
         return self

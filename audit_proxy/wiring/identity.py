@@ -50,6 +50,7 @@ def gateway_rules(one: Gateway | None) -> GatewayRules | None:
         holder_header=one.holder_header,
         scopes_header=one.scopes_header,
         holder_namespace=one.holder_namespace,
+        holder_app_scoped=one.holder_app_scoped,
     )
 
 
@@ -61,6 +62,7 @@ def _config(one: Issuer) -> IssuerConfig:
         holder_namespace=one.holder_namespace,
         app_claims=tuple(one.app_claim),
         holder_claim=one.holder_claim,
+        holder_app_scoped=one.holder_app_scoped,
         app_only_claim=one.app_only_claim,
         app_only_value=one.app_only_value,
         scope_claims=tuple(one.scope_claim),
@@ -72,7 +74,7 @@ def _introspection(one: Introspection) -> IntrospectionConfig:
     secret = read_secret(one.client_secret).decode("utf-8") if one.client_secret is not None else ""
     audiences = one.audience if isinstance(one.audience, list) else [one.audience] if one.audience is not None else []
     return IntrospectionConfig(
-        Rules(one.issuer, one.holder_namespace, frozenset(audiences)),
+        Rules(one.issuer, one.holder_namespace, frozenset(audiences), one.holder_app_scoped),
         tuple(map(_asking, one.requests)),
         {SECRET: secret, BASIC: basic_credentials(one.client_id or "", secret)},
         cache_s=one.cache_s,

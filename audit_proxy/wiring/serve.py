@@ -34,6 +34,7 @@ from audit_proxy.wiring.descriptors import connections_for
 from audit_proxy.wiring.identity import gateway_rules, open_tokens
 from audit_proxy.wiring.log import open_audit_log
 from audit_proxy.wiring.pseudonyms import open_pseudonyms
+from audit_proxy.wiring.subject_ids import open_subject_ids
 
 READY_AFTER_FAILURE_S = 2.0  # a log that fails now and then, or cannot publish, is not ready meanwhile
 _log = structlog.get_logger("audit_proxy")
@@ -130,6 +131,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     stack.push_async_callback(consent.close)
     client = await stack.enter_async_context(AiohttpClient())
     tokens = await open_tokens(settings.identity, client, stack, metrics.gauge)
+    ids = await open_subject_ids(settings.platform, client, clock, stack)
     metrics.gauge("audit_log_size", "Records in the audit log.", lambda: float(log.size))
     metrics.gauge(
         "audit_checkpoint_age_seconds",
@@ -155,10 +157,11 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
             policy,
             tokens,
             FileApps(loaded.apps),
+            ids,
             unsafe_token_in_query=settings.identity.unsafe_token_in_query,
             gateway=gateway,
         ),
-        Reviewer(catalog, policy, ConsentOfErased(consent, pseudonyms), settings.limits.response_depth),
+        Reviewer(policy, ids, ConsentOfErased(consent, pseudonyms), settings.limits.response_depth),
         recorder,
         upstream,
         metrics,

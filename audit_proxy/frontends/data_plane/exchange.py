@@ -256,6 +256,7 @@ class Exchange:
             admission.label,
             record,
             unclassified=outcome.unclassified,
+            unmapped=admission.unmapped + outcome.unmapped,
             seconds=seconds,
             upstream=self._upstream_s,
         )

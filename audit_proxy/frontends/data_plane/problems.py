@@ -32,6 +32,7 @@ STATUS: dict[Reason, int] = {
     Reason.issuer_unknown: 401,
     Reason.keys_unavailable: 503,
     Reason.introspection_unavailable: 503,
+    Reason.holder_unavailable: 503,
     Reason.operation_not_described: 404,
     Reason.method_not_described: 405,
     Reason.parameter_not_described: 400,

@@ -58,6 +58,8 @@ class JudgedStream:
         self._plan = stream_plan(admission.operation, Response(answer.status, self._headers, b""))
         self._response: web.StreamResponse | None = None
         self._totals = {"people": 0, "chunks": 0, "bytes": 0}
+        if admission.unmapped:
+            self._totals["unmapped"] = admission.unmapped
         self._redacted = False
 
     @property
@@ -130,9 +132,11 @@ class JudgedStream:
             )
             totals["chunks"] += 1
             totals["people"] += len(outcome.found)
+            if outcome.unmapped:
+                totals["unmapped"] = totals.get("unmapped", 0) + outcome.unmapped
             totals["bytes"] += len(body)
             self._redacted = self._redacted or bool(outcome.withheld)
-            self._observe(record, outcome.unclassified)
+            self._observe(record, outcome.unclassified, outcome.unmapped)
         elif self._plan is not None and self._plan.events and self._response is not None:
             body = _ALIVE
         try:
@@ -205,12 +209,13 @@ class JudgedStream:
         except AuditUnavailable:
             self._stages.metrics.denial(self._admission.label, Reason.audit_unavailable.value)
             return False
-        self._observe(record, 0)
+        self._observe(record, 0, self._admission.unmapped)
         return True
 
-    def _observe(self, record: Record, unclassified: int) -> None:
+    def _observe(self, record: Record, unclassified: int, unmapped: int) -> None:
         label, seconds = self._admission.label, self._elapsed()
-        observe(self._stages.metrics, label, record, unclassified=unclassified, seconds=seconds, upstream=0.0)
+        metrics = self._stages.metrics
+        observe(metrics, label, record, unclassified=unclassified, unmapped=unmapped, seconds=seconds, upstream=0.0)
 
     def _elapsed(self) -> float:
         return time.perf_counter() - self._began

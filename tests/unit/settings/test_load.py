@@ -528,6 +528,47 @@ def test_opaque_tokens_alone_suffice(with_introspection):
     assert any("nobody could speak" in one for one in problems(with_introspection))
 
 
+@pytest.fixture
+def with_subject_ids(ready) -> Path:
+    """The configuration with its example of app-scoped ids put in force."""
+    ready.write_text(uncommented(ready.read_text(), "subject_ids:"))
+    (ready.parent / "subject-ids.csv").write_text("app,id,subject\n")
+    return ready
+
+
+def test_the_shipped_example_of_subject_ids_is_one(with_subject_ids):
+    settings = load(with_subject_ids).settings
+    assert settings.platform.subject_ids is not None
+    assert settings.platform.subject_ids.table == with_subject_ids.parent / "subject-ids.csv"
+    change(with_subject_ids, "holder_app_scoped: false              #", "holder_app_scoped: true #")
+    assert load(with_subject_ids).settings.identity.issuers[0].holder_app_scoped
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "what"),
+    [
+        ("table: subject-ids.csv ", "table: no.csv ", "is no file"),
+        ("    # url: https://ids", "    url: https://ids", "exactly one of 'table' and 'url'"),
+        ("    table: subject-ids.csv ", "    # table: ", "exactly one of 'table' and 'url'"),
+        ("    table: subject-ids.csv ", "    url: http://ids.example/ # ", "unsafe_over_http: true"),
+        ("    # secret: { file: keys/subject", "    secret: { file: keys/subject", "'secret' goes with 'url'"),
+        ("    cache_s: 60 ", "    cache_s: 0 ", "greater than 0"),
+        ("holder_namespace: person  ", "holder_app_scoped: true\n      holder_namespace: staff  ", "is 'platform.subject_namespace'"),
+    ],
+)  # fmt: skip
+def test_subject_ids_that_cannot_work_are_told(with_subject_ids, old, new, what):
+    change(with_subject_ids, old, new)
+    if "staff" in new:
+        change(with_subject_ids, "      holder_app_scoped: false ", "      # ")
+    found = problems(with_subject_ids)
+    assert any(what in one for one in found), found
+
+
+def test_app_scoped_holders_need_something_that_says_whom_they_mean(ready):
+    change(ready, "      holder_app_scoped: false ", "      holder_app_scoped: true ")
+    assert any("needs 'platform.subject_ids'" in one for one in problems(ready))
+
+
 @pytest.mark.parametrize("name", list(FILES))
 def test_shipped_schemas_are_those_of_the_models_and_fit_the_shipped_files(name):
     """Made with: audit-proxy schema NAME > config/schema/NAME.json"""
