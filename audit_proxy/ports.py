@@ -233,6 +233,39 @@ class Metrics(Protocol):
     def fail_open(self, where: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What retention did: the record that tells it, and the index of the first record that is kept, now and before."""
+
+    record_id: str
+    minimum: int
+    former: int
+
+
+class LogRetention(Protocol):
+    """What becomes of a log over the years. All raise OSError and LogUnusable when files cannot be changed or read."""
+
+    async def pack(self) -> int:
+        """Packs the segments that are sealed; how many were."""
+        ...
+
+    async def prunable(self, before: float) -> tuple[int, int]:
+        """The minimum index that ``prune`` would put in force, and the one that is."""
+        ...
+
+    async def prune(self, before: float, actor: str | None) -> Pruned | None:
+        """Removes segments whose records are all older than ``before`` (seconds since the epoch), once a durable record that
+        names ``actor`` says so and a checkpoint covers it; None when there are none. Raises AuditUnavailable.
+        """
+        ...
+
+    async def span(self) -> tuple[float, float] | None:
+        """When the oldest record that is kept was made, and the first of the segment being written, in seconds since the
+        epoch; None without any.
+        """
+        ...
+
+
 class AppendFile(Protocol):
     """A file open for appending. Every method raises OSError; after one did, what the file holds is unknown."""
 

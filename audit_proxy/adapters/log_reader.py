@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from audit_proxy.core import record as audit_record
-from audit_proxy.core.merkle import note, proof, segments, tiles, tree
+from audit_proxy.core.merkle import note, packing, proof, retention, segments, tiles, tree
 
 _READ_BYTES = 1024 * 1024
 _POLL_S = 0.2
@@ -19,7 +19,8 @@ class RecordNotFound(LookupError):  # noqa: N818  (an answer to a question, not 
 
 
 class LogReader:
-    """Reads without any lock while the log is written: lines as they stand, of which several can be the parts of one record.
+    """Reads without any lock while the log is written, packed and pruned: lines as they stand, of which several can be the
+    parts of one record.
 
     Raises OSError, and ValueError when segments are missing.
     """
@@ -60,6 +61,9 @@ class LogReader:
 
     def record(self, index: int) -> bytes:
         """Record number ``index``. Raises RecordNotFound."""
+        minimum = self.minimum
+        if index < minimum:
+            raise RecordNotFound(f"record {index} was removed by retention: the log begins with record {minimum}")
         for _, line in self.records(index):
             return line
         raise RecordNotFound(f"the log has no record {index}")
@@ -125,24 +129,53 @@ class LogReader:
 
         return tiles.subtrees_of(size, read)
 
+    @property
+    def minimum(self) -> int:
+        """The index of the first record that retention has kept, as the log's directory claims (``log verify`` proves it)."""
+        try:
+            return retention.claimed_minimum((self._directory / retention.MINIMUM).read_bytes())
+        except FileNotFoundError:
+            return 0
+
     def _segments(self) -> list[segments.Segment]:
-        return segments.segments([p.name for p in (self._directory / segments.JOURNAL).glob("*")])
+        minimum = self.minimum  # first: what is removed meanwhile is then no part of what is expected
+        return segments.segments([p.name for p in (self._directory / segments.JOURNAL).glob("*")], minimum)
 
     def _from(self, segment: segments.Segment, start: int, cursor: "_Cursor") -> Iterator[Numbered]:
         """The segment's records numbered ``start`` or more, from the cursor on, which stands behind each as it is given."""
-        with (self._directory / segment.path).open("rb") as file:
-            file.seek(cursor.offset)
-            rest = b""
-            while chunk := file.read(_READ_BYTES):
-                *whole, rest = (rest + chunk).split(b"\n")
-                for line in whole:
-                    if segment.records is not None and cursor.lines >= segment.records:
-                        return
-                    number = segment.first + cursor.lines
-                    cursor.lines += 1
-                    cursor.offset += len(line) + 1
-                    if number >= start:
-                        yield number, line
+        rest = b""
+        for chunk in self._chunks(segment, cursor.offset):
+            *whole, rest = (rest + chunk).split(b"\n")
+            for line in whole:
+                if segment.records is not None and cursor.lines >= segment.records:
+                    return
+                number = segment.first + cursor.lines
+                cursor.lines += 1
+                cursor.offset += len(line) + 1
+                if number >= start:
+                    yield number, line
+
+    def _chunks(self, segment: segments.Segment, offset: int) -> Iterator[bytes]:
+        """The segment's content from ``offset`` on, whichever form it has by now; nothing once it was pruned."""
+        if not segment.packed:
+            try:
+                with (self._directory / segment.path).open("rb") as file:
+                    file.seek(offset)
+                    while chunk := file.read(_READ_BYTES):
+                        yield chunk
+            except FileNotFoundError:
+                pass  # packed meanwhile, or pruned
+            else:
+                return
+        try:
+            with (self._directory / segments.packed_path(segment.first)).open("rb") as file:
+                for chunk in packing.unpacked(file.read):
+                    if offset < len(chunk):
+                        yield chunk[offset:]
+                    offset = max(0, offset - len(chunk))
+        except FileNotFoundError:
+            if segment.first >= self.minimum:
+                raise
 
 
 def _record(line: bytes) -> audit_record.Record | None:

@@ -221,6 +221,7 @@ def _verdict_json(verdict: wiring.Verdict, key: note.VerifierKey) -> dict[str, A
     return {
         "whole": verdict.whole,
         "origin": key.name,
+        "first": verdict.first,
         "records": verdict.records,
         "signed": verdict.signed,
         "root": verdict.root.hex() if verdict.root is not None else None,
@@ -245,9 +246,10 @@ def _print_verdict(verdict: wiring.Verdict, key: note.VerifierKey) -> None:
     for text in verdict.notes:
         typer.echo(f"note: {text}")
     if verdict.whole:
+        kept = f" from number {verdict.first} on (retention removed those before)" if verdict.first else ""
         typer.echo(
-            f"The log {key.name} is whole: {verdict.records} records, {verdict.signed} under the signed checkpoint, "
-            "all tiles and bundles as they must be."
+            f"The log {key.name} is whole: {verdict.records - verdict.first} records{kept}, {verdict.signed} under the signed "
+            "checkpoint, all tiles and bundles as they must be."
         )
         return
     first = verdict.first_bad

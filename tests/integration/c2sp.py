@@ -74,14 +74,19 @@ def tile(prefix, level, index, width):
     return [data[i : i + 32] for i in range(0, len(data), 32)]
 
 
-def check_log(prefix, vkey):
-    """Checkpoint, every tile of every level up to its root, every bundle against its tile. Gives all entries."""
+def check_log(prefix, vkey, minimum=0):
+    """Checkpoint, every tile of every level up to its root, every bundle against its tile. Gives all entries, in a pruned log
+    those of the bundles that end above the minimum index.
+    """
     _, size, root = open_checkpoint((Path(prefix) / "checkpoint").read_bytes(), vkey)
     entries = []
     below = []
     for first in range(0, size, 256):
         width = min(256, size - first)
         hashes = tile(prefix, 0, first // 256, width)
+        below += hashes
+        if first + 256 <= minimum:
+            continue
         bundle, data = [], fetch(prefix, "entries", first // 256, width)
         while data and len(bundle) < width:
             length = int.from_bytes(data[:2], "big")
@@ -90,8 +95,7 @@ def check_log(prefix, vkey):
             data = data[2 + length :]
         assert [leaf(entry) for entry in bundle] == hashes
         entries += bundle
-        below += hashes
-    assert len(entries) == size
+    assert len(entries) == size - minimum // 256 * 256
     assert mth(below) == root
     level = 1
     while size >> 8 * level:

@@ -15,29 +15,42 @@ from dataclasses import dataclass
 
 from audit_proxy.core.errors import AuditUnavailable
 from audit_proxy.core.merkle import segments
-from audit_proxy.ports import AppendFile, Files
+from audit_proxy.ports import AppendFile, Clock, Files
 
 GapRecord = Callable[[dict[str, object]], bytes]
 
 
 @dataclass(slots=True)
 class Position:
-    """Where the journal ends. ``segment``: the file to continue, None: begin a new one; ``offset``: its bytes."""
+    """Where the journal ends. ``segment``: the file to continue, None: begin a new one; ``offset``: its bytes; ``begun``: the
+    time of its first record, in seconds since the epoch.
+    """
 
     size: int = 0
     segment: str | None = None
     offset: int = 0
     gap: dict[str, object] | None = None  # told in the next batch
+    begun: float | None = None
 
 
 class Journal:
     """Not thread-safe: one thread commits."""
 
     def __init__(
-        self, files: Files, start: Position, *, segment_bytes: int, buffered: bool, gap_record: GapRecord
+        self,
+        files: Files,
+        start: Position,
+        *,
+        segment_bytes: int,
+        segment_s: float,
+        buffered: bool,
+        gap_record: GapRecord,
+        clock: Clock,
     ) -> None:
         self._files = files
         self._segment_bytes = segment_bytes
+        self._segment_s = segment_s
+        self._clock = clock
         self._buffered = buffered
         self._gap_record = gap_record
         self._durable_size = start.size
@@ -49,6 +62,7 @@ class Journal:
         self._segment = start.segment or ""
         self._offset = start.offset  # bytes of the segment that were written
         self._durable_offset = start.offset
+        self._begun = clock.now() if start.begun is None else start.begun
         if start.segment is not None:
             self._file = files.open_append(start.segment)
 
@@ -83,7 +97,7 @@ class Journal:
         Raises AuditUnavailable: none of the batch counts.
         """
         try:
-            if self._file is not None and self._offset >= self._segment_bytes:
+            if self._file is not None and self._is_due():
                 self._end_segment()
             fresh = [*self._told(), *lines]
             self._write(fresh)
@@ -136,6 +150,10 @@ class Journal:
         self._durable_offset = self._offset
         self._unsynced = []
 
+    def _is_due(self) -> bool:
+        """Whether the segment is to end: too long, or begun too long ago (a clock that was set does not keep it open)."""
+        return self._offset >= self._segment_bytes or abs(self._clock.now() - self._begun) >= self._segment_s
+
     def _end_segment(self) -> None:
         assert self._file is not None
         if self._unsynced:
@@ -146,6 +164,7 @@ class Journal:
     def _begin_segment(self) -> AppendFile:
         self._segment = segments.segment_path(self._durable_size)
         self._offset = self._durable_offset = 0
+        self._begun = self._clock.now()
         file = self._files.create(self._segment)
         self._files.sync_directory(segments.JOURNAL)
         return file

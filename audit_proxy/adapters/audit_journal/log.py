@@ -44,6 +44,7 @@ class Options:
     commit_timeout_s: float = 5.0
     checkpoint_interval_s: float = 1.0
     segment_bytes: int = 256 * 1024 * 1024
+    segment_s: float = 86_400.0
     max_pending_records: int = 10_000
     on_commit: Callable[[float, int], None] | None = None  # seconds of one commit, its records; on the event loop
     on_failure: Callable[[], None] | None = None  # a refused record, a failed commit or publication; on the event loop
@@ -86,7 +87,13 @@ async def open_log(
             publisher.resume(found)
             buffered = options.durability == "buffered"
             journal = Journal(
-                files, found.position, segment_bytes=options.segment_bytes, buffered=buffered, gap_record=gap_record
+                files,
+                found.position,
+                segment_bytes=options.segment_bytes,
+                segment_s=options.segment_s,
+                buffered=buffered,
+                gap_record=gap_record,
+                clock=clock,
             )
         except BaseException:
             release()
@@ -149,6 +156,11 @@ class JournalAuditLog:
     def takes_records(self) -> bool:
         """Whether the last commit succeeded and the disk answers. A log that failed tries again by itself each second."""
         return self._refusing is None and not self._failing
+
+    @property
+    def signed_size(self) -> int:
+        """Records under the last published checkpoint."""
+        return self._publisher.signed_size
 
     @property
     def checkpoint_at(self) -> float:

@@ -38,12 +38,16 @@ class Publisher:
         """Records taken over; full tiles of these are durable."""
         return self._edge.size
 
+    @property
+    def signed_size(self) -> int:
+        """Records under the last checkpoint."""
+        return max(self._published, 0)
+
     def resume(self, found: recovery.Recovered) -> None:
         """Takes up what recovery found and publishes what the journal holds beyond. Raises LogUnusable, OSError."""
         self._edge = found.edge
         size = found.edge.size
-        held = tiles.partial_width(size, 0)
-        self._bundle = list(recovery.lines(self._files, size - held, size))
+        self._bundle = recovery.held_entries(self._files, size)
         signed = found.checkpoint
         if signed is not None and size == 0:
             # Tiles are missing or contradict the checkpoint: the journal must give the signed root.

@@ -1,6 +1,7 @@
 """An independent reader that re-derives a log from its files and says whether it is whole.
 
-Parts: ``verification`` (the reading and the judging), ``files`` (lines and published files as they are found),
+Parts: ``verification`` (the reading and the judging), ``lines`` (the journal's records in order), ``files`` (segments and
+published files as they are found), ``pruned`` (what retention removed by right), ``peaks`` (the tree derived anew),
 ``verdict`` (what was found, as values). It writes nothing and needs the verifier key only.
 """
 

@@ -4,24 +4,45 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from audit_proxy.core import record as audit_record
-from audit_proxy.core.merkle import tiles
+from audit_proxy.core.merkle import packing, segments, tiles, tree
 
 _READ_BYTES = 1024 * 1024
 _PUBLISHED_MAX = tiles.WIDTH * (audit_record.ENTRY_MAX + 2) + 1  # bytes of a bundle, and one
 
 
-def pieces(path: Path) -> Iterator[tuple[bytes, bool]]:
-    """A file's lines without their breaks, and whether the break was there."""
+def pieces(directory: Path, segment: segments.Segment) -> Iterator[tuple[bytes, bool]]:
+    """A segment's lines without their breaks, and whether the break was there. Raises PackingInvalid, OSError."""
     rest = b""
-    with path.open("rb") as file:
-        while chunk := file.read(_READ_BYTES):
-            *whole, rest = (rest + chunk).split(b"\n")
-            for line in whole:
-                yield line, True
-            if len(rest) > _READ_BYTES:  # no record: enough of it is kept to say so
-                rest = rest[:_READ_BYTES]
+    for chunk in _chunks(directory, segment):
+        *whole, rest = (rest + chunk).split(b"\n")
+        for line in whole:
+            yield line, True
+        if len(rest) > _READ_BYTES:  # no record: enough of it is kept to say so
+            rest = rest[:_READ_BYTES]
     if rest:
         yield rest, False
+
+
+def _chunks(directory: Path, segment: segments.Segment) -> Iterator[bytes]:
+    if not segment.packed:
+        try:
+            with (directory / segment.path).open("rb") as file:
+                while chunk := file.read(_READ_BYTES):
+                    yield chunk
+        except FileNotFoundError:
+            pass  # packed meanwhile
+        else:
+            return
+    with (directory / segments.packed_path(segment.first)).open("rb") as file:
+        yield from packing.unpacked(file.read)
+
+
+def size_of(path: Path) -> int:
+    """A file's size in bytes, 0 when it went away meanwhile."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def number_path(number: int) -> str:
@@ -64,3 +85,12 @@ def read_published(path: Path) -> bytes | None:
             return file.read(_PUBLISHED_MAX)
     except FileNotFoundError:
         return None
+
+
+def leaves_of(directory: Path, number: int, count: int) -> list[bytes] | None:
+    """The first ``count`` hashes of a level 0 tile, None where none holds as many."""
+    for path, width in versions(directory, f"tile/0/{number_path(number)}"):
+        data = read_published(directory / path)
+        if data is not None and width >= count and len(data) == width * tree.HASH_BYTES:
+            return [data[i : i + tree.HASH_BYTES] for i in range(0, count * tree.HASH_BYTES, tree.HASH_BYTES)]
+    return None

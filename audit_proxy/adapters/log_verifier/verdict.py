@@ -19,8 +19,11 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """``records`` are in the journal, ``signed`` of them under the checkpoint (None: there is no valid one)."""
+    """The log has ``records``, of which retention removed those below ``first``; ``signed`` of them are under the checkpoint
+    (None: there is no valid one).
+    """
 
+    first: int
     records: int
     signed: int | None
     root: bytes | None
@@ -44,6 +47,7 @@ class Line:
     index: int
     place: str
     data: bytes | None  # None: the record is not there
+    pruned: bool = False  # by right: retention removed it
 
     @property
     def record_id(self) -> str | None:

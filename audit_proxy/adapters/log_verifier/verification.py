@@ -5,53 +5,42 @@ Invariants:
 
 - The signed checkpoint decides. Where journal and tiles disagree, the one whose root was signed is the sound one.
 - What was published is read before the journal, so that a log that grows meanwhile is never taken for one that was cut.
+- Records are gone by right below the minimum index that a signed record tells; there the published tiles stand in for them.
 - A file is never trusted for a size: what is read and compared is bounded by the journal that is there.
 """
 
 import datetime as dt
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from audit_proxy.adapters.log_verifier.files import number_path, pieces, published_records, read_published, versions
+from audit_proxy.adapters.log_verifier.files import (
+    leaves_of,
+    number_path,
+    published_records,
+    read_published,
+    versions,
+)
+from audit_proxy.adapters.log_verifier.lines import JournalLines, PrunedMeanwhile
+from audit_proxy.adapters.log_verifier.peaks import Peaks
+from audit_proxy.adapters.log_verifier.pruned import read_minimum
 from audit_proxy.adapters.log_verifier.verdict import Line, Problem, Verdict, id_of
 from audit_proxy.core import record as audit_record
 from audit_proxy.core.merkle import note, segments, tiles, tree
 
 PROBLEMS_SHOWN = 20
 _CLOCK_STEP_S = 5.0  # how far an append may lie before the one before it: clocks are nudged
-_MISSING_MAX = 1_000_000  # records a segment may lack before reading on makes no sense
 _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NO_LEAF = bytes(tree.HASH_BYTES)
 
 
 def verify_log(directory: Path, key: note.VerifierKey, progress: Callable[[int, int], None] | None = None) -> Verdict:
     """Reads everything. ``progress(bytes read, bytes in all)``. Raises OSError when files cannot be read."""
-    return _Verification(directory, key, progress or (lambda _done, _total: None)).run()
-
-
-@dataclass(slots=True)
-class _Tree:
-    """A binary counter of complete subtrees: (height, hash), highest first."""
-
-    peaks: list[tuple[int, bytes]] = field(default_factory=list)
-
-    def push(self, height: int, value: bytes) -> None:
-        while self.peaks and self.peaks[-1][0] == height:
-            value = tree.node_hash(self.peaks.pop()[1], value)
-            height += 1
-        self.peaks.append((height, value))
-
-    def root_with(self, leaves: list[bytes]) -> bytes:
-        """The root with these leaves added; the tree itself is not changed."""
-        grown = _Tree(list(self.peaks))
-        for leaf in leaves:
-            grown.push(0, leaf)
-        value = b""
-        for _, peak in reversed(grown.peaks):
-            value = tree.node_hash(peak, value) if value else peak
-        return value or tree.EMPTY_ROOT
+    while True:
+        try:
+            return _Verification(directory, key, progress or (lambda _done, _total: None)).run()
+        except PrunedMeanwhile:
+            continue  # retention removed what was to be read: the log begins elsewhere now
 
 
 class _Verification:
@@ -63,14 +52,14 @@ class _Verification:
         self._unshown = 0
         self._notes: list[str] = []
         self._explained: set[str] = set()  # segments that a gap record speaks of
-        self._unexplained: list[tuple[str, int]] = []  # (segment, bytes behind its last record)
         self._backwards: list[tuple[int, float]] = []  # records appended before the one before them, and seconds
         self._last_append: float | None = None  # seconds since the epoch
         self._begun: Line | None = None  # the part whose next part must follow
         self._incomplete: dict[str, Line] = {}  # id -> the last part there is, of records whose other parts are not
         self._told_incomplete: set[str] = set()  # ids that a gap record speaks of
+        self._minimum = 0  # records below were removed by right
+        self._lines = JournalLines(directory, key, 0, self._problem, progress)
         self._count = 0
-        self._stopped = False
         self._journal_root: bytes | None = None  # at the checkpoint's size
         self._tiles_root: bytes | None = None
         self._differ: dict[
@@ -81,16 +70,22 @@ class _Verification:
 
     def run(self) -> Verdict:
         checkpoint = self._checkpoint()
+        self._minimum, problem = read_minimum(self._directory, self._key)
+        if problem is not None:
+            self._problem(problem)
+        self._lines = JournalLines(self._directory, self._key, self._minimum, self._problem, self._progress)
         published = published_records(self._directory)
         signed = checkpoint.size if checkpoint else 0
         self._read_everything(signed)
         self._judge(checkpoint, max(signed, published))
+        self._notes += self._lines.notes
         self._tell_gaps_and_times()
         if checkpoint is not None and self._count > signed:
             self._notes.append(
                 f"{self._count - signed} records are not under a checkpoint yet: no signature covers them"
             )
         return Verdict(
+            self._minimum,
             self._count,
             checkpoint.size if checkpoint else None,
             checkpoint.root if checkpoint else None,
@@ -119,30 +114,37 @@ class _Verification:
     def _read_everything(self, signed: int) -> None:
         """Goes through the journal in blocks of 256, against the bundles and tiles of every level."""
         levels: list[list[bytes]] = []  # above level 0: hashes of the tile that is being filled
-        ours, theirs = _Tree(), _Tree()
+        ours, theirs = Peaks(), Peaks()
         block: list[Line] = []
         leaves: list[bytes] = []
 
         def finish_block() -> None:
-            number = (self._count - len(block)) // tiles.WIDTH
+            number = (self._count - len(leaves)) // tiles.WIDTH
             first = number * tiles.WIDTH
             needed = min(max(signed - first, 0), tiles.WIDTH)
-            published = self._check_leaves(number, block, leaves, needed)
+            published = self._check_leaves(number, block, leaves, needed) if block else leaves
             if first <= signed <= first + len(leaves):
                 self._journal_root = ours.root_with(leaves[: signed - first])
                 self._tiles_root = theirs.root_with(published[: signed - first])
-            if len(block) == tiles.WIDTH:
+            if len(leaves) == tiles.WIDTH:
                 folded = tree.fold(b"".join(leaves))
                 ours.push(8, folded)
                 theirs.push(8, tree.fold(b"".join(published)) if len(published) == tiles.WIDTH else _NO_LEAF)
                 self._grow(levels, 0, folded, number, signed)
 
-        for line in self._lines():
+        for first in range(0, self._minimum, tiles.WIDTH):
+            leaves = self._pruned_leaves(first, min(tiles.WIDTH, self._minimum - first))
+            self._count = first + len(leaves)
+            if len(leaves) == tiles.WIDTH:
+                finish_block()
+                leaves = []
+        block = [Line(self._count - len(leaves) + n, "", None, pruned=True) for n in range(len(leaves))]
+        for line in self._lines:
             self._check_record(line)
             block.append(line)
             leaves.append(_NO_LEAF if line.data is None else tree.leaf_hash(line.data))
             self._count = line.index + 1
-            if len(block) == tiles.WIDTH:
+            if len(leaves) == tiles.WIDTH:
                 finish_block()
                 block, leaves = [], []
         finish_block()
@@ -150,6 +152,15 @@ class _Verification:
             number = self._count >> 8 * (level + 1)
             needed = min(max((signed >> 8 * level) - number * tiles.WIDTH, 0), len(hashes))
             self._check_tile(level, number, hashes, needed)
+
+    def _pruned_leaves(self, first: int, count: int) -> list[bytes]:
+        """The hashes of records that retention removed, out of the tile that has to hold them."""
+        found = leaves_of(self._directory, first // tiles.WIDTH, count)
+        if found is None:
+            path = f"tile/0/{number_path(first // tiles.WIDTH)}"
+            text = f"{path} is missing or malformed, which stands in for records that retention removed"
+            self._problem(Problem("tile_missing", text))
+        return found or [_NO_LEAF] * count
 
     def _grow(self, levels: list[list[bytes]], below: int, value: bytes, number: int, signed: int) -> None:
         level = below + 1
@@ -163,44 +174,6 @@ class _Verification:
             self._check_tile(level, above, hashes, needed)
             levels[level - 1] = []
             self._grow(levels, level, tree.fold(b"".join(hashes)), above, signed)
-
-    def _lines(self) -> Iterator[Line]:
-        """Every record's place in the journal, in order, those that are missing too."""
-        try:
-            found = segments.segments([p.name for p in (self._directory / segments.JOURNAL).glob("*")])
-        except ValueError as exc:
-            self._problem(Problem("segment_missing", str(exc), index=0, place=segments.JOURNAL))
-            return
-        total = sum((self._directory / s.path).stat().st_size for s in found)
-        done = 0
-        for segment in found:
-            number = behind = 0
-            for data, ended in pieces(self._directory / segment.path):
-                done += len(data) + ended
-                if not ended or (segment.records is not None and number >= segment.records):
-                    behind += len(data) + ended
-                    continue
-                yield Line(segment.first + number, f"{segment.path}:{number + 1}", data)
-                number += 1
-                if number % tiles.WIDTH == 0:
-                    self._progress(done, total)
-            if behind and segment.records is None:
-                self._notes.append(
-                    f"{segment.path} ends in {behind} bytes of a line that is being written, or was torn"
-                )
-            elif behind:
-                self._unexplained.append((segment.path, behind))
-            if segment.records is not None and number < segment.records:
-                lost = segment.records - number
-                place = f"{segment.path}:{number + 1}"
-                text = f"{segment.path} holds {number} records where the next segment's name says {segment.records}"
-                self._problem(Problem("records_missing", text, index=segment.first + number, place=place))
-                if lost > _MISSING_MAX:
-                    self._stopped = True
-                    return
-                for at in range(lost):
-                    yield Line(segment.first + number + at, place, None)
-        self._progress(total, total)
 
     def _check_record(self, line: Line) -> None:
         """Every record is one that this program writes: it decodes, and encodes to the same bytes."""
@@ -263,7 +236,10 @@ class _Verification:
                 self._tiles.append(Problem("bundle_altered", f"{path} is no bundle of {width} entries"))
                 continue
             bundle = max(bundle, entries, key=len)
-            differing = next((line for line, entry in zip(block, entries, strict=False) if line.data != entry), None)
+            differing = next(
+                (line for line, entry in zip(block, entries, strict=False) if line.data != entry and not line.pruned),
+                None,
+            )
             if differing is not None:
                 self._bundles.append((path, differing))
         self._require("bundle_missing", f"tile/entries/{number_path(number)}", needed)
@@ -315,7 +291,7 @@ class _Verification:
     # Judging
 
     def _judge(self, checkpoint: note.Checkpoint | None, expected: int) -> None:
-        if self._count < expected and not self._stopped:
+        if self._count < expected and not self._lines.stopped:
             lost = expected - self._count
             by = "its checkpoint was signed over" if checkpoint and expected == checkpoint.size else "its tiles hold"
             text = f"the journal ends after {self._count} records, but {by} {expected}: {lost} records are missing at the end"
@@ -352,7 +328,7 @@ class _Verification:
             self._problem(Problem("root_differs", text))
 
     def _tell_gaps_and_times(self) -> None:
-        for path, behind in self._unexplained:
+        for path, behind in self._lines.unexplained:
             if path in self._explained:
                 self._notes.append(f"{path} ends in {behind} bytes of a commit that failed; a gap record says so")
             else:
