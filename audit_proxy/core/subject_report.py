@@ -9,10 +9,10 @@ Invariants:
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
-from audit_proxy.core.record import Group, Record, by_record, decode, join
+from audit_proxy.core.record import Group, Record, by_record, decode
 
 
 @dataclass(slots=True)
@@ -34,30 +34,24 @@ def report(lines: Iterable[bytes], names: Collection[str]) -> dict[str, Account]
     """Every app in whose records one of the pseudonyms stands. Raises ValueError for a line that is no record."""
     marks = [b'"' + name.encode() + b'"' for name in names]
     accounts: dict[str, Account] = {}
-    for stored in by_record(enumerate(lines)):
-        if any(mark in line for mark in marks for _, line in stored):
-            for record in _whole([decode(line) for _, line in stored]):
-                _add(accounts, record, frozenset(names))
+    for parts in by_record(enumerate(lines)):
+        if any(mark in line for _, line in parts for mark in marks):
+            _add(accounts, [decode(line) for _, line in parts], frozenset(names))
     return accounts
 
 
-def _whole(parts: list[Record]) -> list[Record]:
-    """One record; of an incomplete one, of which nothing was released, the parts there are."""
-    try:
-        return [join(parts)]
-    except ValueError:
-        return parts
-
-
-def _add(accounts: dict[str, Account], record: Record, names: frozenset[str]) -> None:
-    if record.kind not in ("access", "denial") or record.app is None:
+def _add(accounts: dict[str, Account], parts: Sequence[Record], names: frozenset[str]) -> None:
+    first = parts[0]
+    if first.kind not in ("access", "denial") or first.app is None:
         return
-    disclosed, withheld = _about(record.disclosed, names), _about(record.withheld, names)
-    is_holder, asked = record.holder in names, not names.isdisjoint(record.asked)
+    disclosed = _about((group for part in parts for group in part.disclosed), names)
+    withheld = _about((group for part in parts for group in part.withheld), names)
+    asked = any(not names.isdisjoint(part.asked) for part in parts)
+    is_holder = first.holder in names
     if not (disclosed or withheld or is_holder or asked):
         return
-    account = accounts.setdefault(record.app, Account(record.ts, record.ts))
-    account.first, account.last = min(account.first, record.ts), max(account.last, record.ts)
+    account = accounts.setdefault(first.app, Account(first.ts, first.ts))
+    account.first, account.last = min(account.first, first.ts), max(account.last, first.ts)
     account.requests += 1
     account.disclosed.update({category for group in disclosed for category in group.categories})
     account.withheld.update({category for group in withheld for category in group.categories})
