@@ -56,6 +56,18 @@ def _platform() -> dict[str, Any]:
             "responses": {"204": {"description": "has one"}, "404": {"description": "no such person"}},
         }
     }
+    made["paths"]["/people/{id}/stream"] = {
+        "get": {
+            "operationId": "streamPerson",
+            "parameters": [PERSON_ID],
+            "responses": {
+                "200": {
+                    "description": "ok",
+                    "content": {"application/x-ndjson": {"schema": {"$ref": "#/components/schemas/Person"}}},
+                }
+            },
+        }
+    }
     return made
 
 
@@ -109,6 +121,15 @@ async def test_whatever_the_platform_answers_a_refusing_person_is_an_unknown_one
     upstream.reply("/people/3/picture", status, headers=headers, body=body)
     for path in ("/people/%s", "/people/%s/picture"):
         assert (await _alike(proxy, path))[0] == 404
+
+
+@pytest.mark.parametrize("coding", [{}, {"Content-Encoding": "gzip"}])
+@pytest.mark.parametrize("body", [b'{"id": "3", "name": "three"}\n', b"not json\n"])
+async def test_a_stream_about_a_refusing_person_is_no_stream(proxy, upstream, coding, body) -> None:
+    """Also where its lines cannot be read or decoded, nothing begins."""
+    await proxy.grant("2")
+    upstream.reply("/people/3/stream", headers={"Content-Type": "application/x-ndjson", **coding}, body=body)
+    assert (await _alike(proxy, "/people/%s/stream"))[0] == 404
 
 
 async def test_who_permits_gets_the_platform_s_own_status(proxy, upstream) -> None:

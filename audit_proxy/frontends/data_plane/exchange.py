@@ -162,6 +162,8 @@ class Exchange:
             except AuditUnavailable:
                 return self._unrecorded(admission, status)
             if isinstance(result, Outcome):
+                if result.status == 502:
+                    result = await self._stages.reviewer.conceal(admission, result)
                 return await self._answer(admission, result, passing, status)
             return result
 
