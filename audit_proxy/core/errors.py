@@ -24,6 +24,7 @@ class Reason(StrEnum):
     request_not_inspectable = "request_not_inspectable"
     request_malformed = "request_malformed"
     app_gone = "app_gone"  # the app ended its connection before its answer was there
+    app_too_slow = "app_too_slow"  # in sending its request or in taking its answer; the connection is cut
     # identity
     token_missing = "token_missing"
     token_repeated = "token_repeated"

@@ -26,6 +26,7 @@ class Data(Listener):
     trusted_proxies: list[str] = Field(default=[])  # networks (CIDR) whose Forwarded and X-Forwarded-* are believed
     max_connections: int = Field(default=10_000, gt=0)  # for one more, the one that has been idle longest is closed
     keepalive_s: Seconds = 75.0
+    app_timeout_s: Seconds = 20.0  # a head that has begun is whole by then; bodies and answers move by 16 KiB in it
     drain_s: Seconds = 30.0
 
     @field_validator("trusted_proxies")

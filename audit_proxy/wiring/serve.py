@@ -195,6 +195,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
         stages,
         max_connections=connections,
         keepalive_s=settings.data.keepalive_s,
+        app_timeout_s=settings.data.app_timeout_s,
         header_bytes=settings.limits.request_header_bytes,
         target_bytes=settings.limits.target_bytes,
     )

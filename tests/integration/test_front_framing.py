@@ -140,11 +140,14 @@ async def _refused(proxy: Proxy, upstream: RecordingUpstream, name: str, data: b
     assert said.statuses, name
     assert set(said.statuses) <= {400, 405, 413}, (name, said)
     assert upstream.requests == [], name
+    assert b'"reason":"request_' in said.text, name
+    for quoted in (proxy.token().encode()[:20], b"api.example", b"people", b"aaaa", b"X-A", b"aiohttp"):
+        assert quoted not in said.text.partition(b"\r\n\r\n")[2], (name, said)
 
 
 @pytest.mark.parametrize("mode", ["enforce", "monitor"])
 async def test_what_is_malformed_never_reaches_the_platform(tmp_path, upstream, mode) -> None:
-    """In enforce and in monitor alike: an error, nothing forwarded, nothing of a person."""
+    """In enforce and in monitor alike: an error that quotes nothing, nothing forwarded, a metric."""
     async with running_proxy(tmp_path, upstream.url, document(), policy=f"mode: {mode}\n") as proxy:
         for name, data in (MALFORMED | TOO_LARGE).items():
             await _refused(proxy, upstream, name, data)

@@ -16,6 +16,8 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from audit_proxy.frontends.data_plane.pace import PacedHandler
+
 _logger = structlog.get_logger("audit_proxy.data_plane")
 _TELL_S = 1.0  # what happened within this time is one log line
 
@@ -26,7 +28,7 @@ class AppGone(Exception):  # noqa: N818  (a condition of the other side, not a b
     """The app ended its connection."""
 
 
-class Connection(web.RequestHandler):
+class Connection(PacedHandler):
     """One connection of an app."""
 
     __slots__ = ("_bound", "_refuse")

@@ -22,6 +22,7 @@ STATUS: dict[Reason, int] = {
     Reason.request_not_inspectable: 415,
     Reason.request_malformed: 400,
     Reason.app_gone: 499,  # nobody gets it; it stands in the record
+    Reason.app_too_slow: 408,  # nobody gets it; it stands in the metrics
     Reason.token_missing: 401,
     Reason.token_repeated: 400,
     Reason.token_misplaced: 400,

@@ -33,6 +33,7 @@ class DataPlane:
         *,
         max_connections: int,
         keepalive_s: float,
+        app_timeout_s: float,
         header_bytes: int,
         target_bytes: int,
         backlog: int = 1024,
@@ -46,6 +47,9 @@ class DataPlane:
             "keepalive_timeout": keepalive_s,
             "max_line_size": target_bytes,
             "max_field_size": header_bytes,
+            "period_s": app_timeout_s,
+            "head_bytes": target_bytes + header_bytes,
+            "on_cut": lambda reason: stages.metrics.denial("other", reason.value),
         }
         self._header_bytes = header_bytes
         self._backlog = backlog
