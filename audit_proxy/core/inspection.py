@@ -12,7 +12,8 @@ from typing import Any
 
 import msgspec
 
-from audit_proxy.core.catalog.model import Field, ObjectPlan, Pointer
+from audit_proxy.core.catalog.model import Field, ObjectPlan
+from audit_proxy.core.catalog.pointer import resolve
 from audit_proxy.core.events import parse_events, render_events
 from audit_proxy.core.identity import SUBJECT_ID_MAX
 
@@ -97,10 +98,10 @@ def _find_object(plan: ObjectPlan, value: dict[str, Any], found: set[RawId], dep
         if inner is not None:
             _find(place, inner, found, depth - 1)
     additional = plan.additional
-    if additional is not None and (additional.seeks or plan.subject_key):
+    if additional is not None and (additional.seeks or plan.key is not None):
         for key, inner in value.items():
             if key not in plan.fields:
-                if plan.subject_key:
+                if plan.key is not None:
                     found.add(key)
                 _find(additional, inner, found, depth - 1)
 
@@ -132,30 +133,3 @@ def subjects_of(plan: ObjectPlan, value: dict[str, Any]) -> list[Any]:
             reached = [None]
         found.extend(reached)
     return found
-
-
-def resolve(value: Any, pointer: Pointer) -> list[Any]:
-    """All values a relative JSON Pointer (RFC 6901) reaches; a token that meets an array and is no index goes through
-    every element. A place that does not exist gives ``[None]``: someone is meant, and not resolvable.
-    """
-    at = [value]
-    for token in pointer:
-        following: list[Any] = []
-        for one in at:
-            if one.__class__ is dict:
-                following.append(one.get(token))
-            elif one.__class__ is list:
-                if token.isdigit():
-                    following.append(one[int(token)] if int(token) < len(one) else None)
-                else:
-                    following.extend(element.get(token) if element.__class__ is dict else None for element in one)
-            else:
-                following.append(None)
-        at = following
-    spread: list[Any] = []
-    for one in at:
-        if one.__class__ is list:
-            spread.extend(one)
-        else:
-            spread.append(one)
-    return spread

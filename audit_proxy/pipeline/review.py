@@ -11,9 +11,11 @@ Invariants:
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from itertools import chain
 
 import msgspec
 
+from audit_proxy.core.catalog.expressions import HOLDER, HOLDER_ID, Named, in_answer
 from audit_proxy.core.catalog.model import Field, MediaPlan, Operation
 from audit_proxy.core.consent import (
     NOTHING_KNOWN,
@@ -25,9 +27,9 @@ from audit_proxy.core.consent import (
 )
 from audit_proxy.core.errors import Consent, ConsentUnavailable, Reason, Refusal, SubjectIdsUnavailable
 from audit_proxy.core.exchange import Response
-from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, parse, render
+from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, is_id, parse, render
 from audit_proxy.core.policy import OperationRule, Policy
-from audit_proxy.core.redaction import GONE, Group, Redactor, Terms, VerdictCache, verdicts_of
+from audit_proxy.core.redaction import GONE, NOBODY, Group, Redactor, Terms, VerdictCache, verdicts_of
 from audit_proxy.pipeline.admit import Admission
 from audit_proxy.ports import ConsentStore, SubjectIds
 
@@ -99,16 +101,21 @@ class Reviewer:
         value = parse(response.body, lines=media.lines, events=media.events)
         ids = find_subjects(plan, value, self._max_depth)
         path_people = admission.asked.path_people if admission.asked is not None else []
+        named = _named(admission, media, value) if media.named else NOBODY
+        about = ids.union(filter(is_id, chain(*named.values()))) - {HOLDER_ID} if named else ids
         why_nobody = Consent.subject_unmapped
         try:
-            subjects = await self._ids.subjects(admission.client_id, ids)
+            subjects = await self._ids.subjects(admission.client_id, about)
         except SubjectIdsUnavailable as error:
             subjects, why_nobody = error.known, Consent.subjects_unavailable
-        unmapped = [raw for raw in ids if raw not in subjects] if len(subjects) < len(ids) else []
+        unmapped = [raw for raw in about if raw not in subjects] if len(subjects) < len(about) else []
         if path_people:
             known = admission.people
             subjects = {**subjects, **{raw: known[raw] for raw in path_people if raw in known}}
             unmapped += [raw for raw in path_people if raw not in known]
+        holder = admission.identity.holder if admission.identity is not None else None
+        if HOLDER in named and holder is not None:
+            subjects = {**subjects, HOLDER_ID: holder}
         permissions, own, holder_permits = await self._permissions(admission, subjects)
         if unmapped:
             permissions.update(dict.fromkeys(unmapped, Permission(None, why_nobody)))
@@ -124,7 +131,7 @@ class Reviewer:
             rule.refused_third_party or self._policy.refused_third_party,
             rule.unclassified or self._policy.unclassified,
         )
-        redactor = Redactor(permissions, verdicts_of(terms, self._verdicts), max_depth=self._max_depth)
+        redactor = Redactor(permissions, verdicts_of(terms, self._verdicts), max_depth=self._max_depth, named=named)
         redacted = redactor.redact(plan, value)
         refused_people = refuser is not None and not redacted.disclosed
         if redacted.value is GONE or refused_people:
@@ -227,6 +234,14 @@ def _media(operation: Operation, response: Response) -> MediaPlan | None:
     if charset not in ("", "utf-8", "utf8", "us-ascii"):
         return None
     return plan.media.get(kind.strip().lower())
+
+
+def _named(admission: Admission, media: MediaPlan, value: object) -> Named:
+    """Whom the expressions of an answer's plan reach."""
+    holder = admission.identity.holder if admission.identity is not None else None
+    asked = admission.asked.named if admission.asked is not None else NOBODY
+    whole = None if media.lines else value  # a stream is never there as a whole
+    return in_answer(media.named, asked, None if holder is None else HOLDER_ID, whole)
 
 
 def _new(unmapped: Iterable[RawId], admission: Admission) -> list[RawId]:

@@ -6,8 +6,11 @@ Invariants:
 - An operation without ``security`` (its own or the document's) is satisfied by no token: empty rule sets refuse.
 """
 
+from dataclasses import replace
 from typing import Any
 
+from audit_proxy.core.catalog.expressions import Expression
+from audit_proxy.core.catalog.marks import named_in
 from audit_proxy.core.catalog.model import (
     NONE,
     BodyPlan,
@@ -55,6 +58,8 @@ def compile_catalog(
         compiler = _Compiler(document, categories, findings)
         operations = compiler.operations()
         implies = compiler.scope_implies()
+    except RecursionError as error:
+        raise CatalogError("the document is nested too deeply, or describes an array of itself") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise CatalogError(f"the document is not valid OpenAPI: {type(error).__name__}: {error}") from error
     if not operations:
@@ -141,6 +146,7 @@ class _Compiler:
             raise CatalogError(f"{self._where}: a path parameter must be a whole segment")
         for path_name in path_names:
             parameters.setdefault(("path", path_name), Parameter(path_name, "path", required=True))
+        named = self._named(name, responses, parameters)
         return Operation(
             id=name,
             method=method.upper(),
@@ -154,8 +160,26 @@ class _Compiler:
             responses=responses,
             body=self._body(raw, unjudged=unjudged),
             fields_parameter=fields_parameter,
+            named=named,
             header_names=frozenset(name.lower() for place, name in parameters if place == "header"),
         )
+
+    def _named(
+        self, name: str, responses: dict[str, ResponsePlan], parameters: dict[tuple[str, str], Parameter]
+    ) -> tuple[Expression, ...]:
+        """All expressions of an operation's answers. The parameters they read name a person from here on."""
+        named = dict.fromkeys(
+            one for plan in responses.values() for media in plan.media.values() for one in media.named
+        )
+        for one in named:
+            if one.source not in ("path", "query"):
+                continue
+            parameter = parameters.get((one.source, one.name))
+            if parameter is None:
+                self._report(name, f"x-data-subject {one.text}: no such parameter; anyone it names counts as refused")
+            else:
+                parameters[one.source, one.name] = replace(parameter, names_person=True)
+        return tuple(named)
 
     def _security(self, raw: dict[str, Any]) -> tuple[tuple[frozenset[str], ...], bool]:
         security = raw.get("security", self._document.get("security"))
@@ -190,7 +214,7 @@ class _Compiler:
             lines = events or "ndjson" in lowered or "jsonl" in lowered
             if lines:  # a body of lines is judged as the list of its values
                 plan = Field(plan.name, frozenset(), item=plan, seeks=plan.seeks)
-            media[lowered] = MediaPlan(plan, lines=lines, events=events)
+            media[lowered] = MediaPlan(plan, lines=lines, events=events, named=named_in(plan))
         return ResponsePlan(media, frozenset(headers), empty=not answer.get("content"))
 
     def _parameter(self, raw: dict[str, Any], fields_parameter: str | None) -> Parameter:

@@ -109,7 +109,7 @@ def _plans(place: Field) -> list[ObjectPlan]:
 
 def _carried(plan: ObjectPlan) -> list[Field]:
     """The places inside an object that hold what its list or map is of; none for an object that is itself selected from."""
-    if plan.additional is not None and (plan.subject_key or not plan.fields):
+    if plan.additional is not None and (plan.key is not None or not plan.fields):
         return [plan.additional]
     if plan.opens:
         return []

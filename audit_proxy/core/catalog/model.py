@@ -6,7 +6,7 @@ every place that refers to the same component). Plans are built by ``schema`` an
 Invariants:
 
 - A field with empty ``categories`` is unclassified; ``("none",)`` is not personal.
-- An object plan with ``subjects`` opens a new subject context; one without inherits its parent's.
+- An object plan with ``subjects`` or ``about`` opens a new subject context; one without inherits its parent's.
 - ``name`` is the catalog path of a field: ``Person.email``, ``Post.tags[].id``, ``listFriends.paging.next``.
 """
 
@@ -15,11 +15,12 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Literal
 
+from audit_proxy.core.catalog.expressions import Expression
+from audit_proxy.core.catalog.pointer import Pointer
+
 NONE = ("none",)
 KEY = "$key"  # x-data-subject: a map's keys are the ids
 SELF = ""  # x-data-subject: the value itself is the id
-
-Pointer = tuple[str, ...]  # a relative JSON Pointer's reference tokens (RFC 6901), unescaped
 
 
 class ConsentRule(StrEnum):
@@ -57,6 +58,7 @@ class Field:
     variants: "tuple[str, Mapping[str, ObjectPlan]] | None" = None  # discriminator property, value -> plan
     item: "Field | None" = None
     subject_self: bool = False  # the value itself is a subject's id (x-data-subject: "")
+    about: tuple[str, ...] = ()  # expressions for whom a list or a scalar is about; an object's are its plan's
     seeks: bool = False  # a subject context can begin here or below
 
     @property
@@ -72,16 +74,14 @@ class ObjectPlan:
     fields: dict[str, Field] = field(default_factory=dict)
     additional: Field | None = None  # for keys that no property describes
     subjects: tuple[Pointer, ...] = ()
-    subject_key: bool = False  # additional values are about their own key
+    about: tuple[str, ...] = ()  # expressions for further people it is about
+    opens: bool = False  # subjects or about: a subject context of its own
+    key: Field | None = None  # a map's keys, where each is an id and its value about that person
     public_when: tuple[tuple[str, frozenset[Any]], ...] = ()
     rule: ConsentRule = ConsentRule.subject
     seeking: tuple[tuple[str, Field], ...] = ()  # the fields with ``seeks``
     simple_subject: str | None = None  # the one property holding the id, where that is the whole rule
     flat: bool = False  # scalars only: no container is described inside
-
-    @property
-    def opens(self) -> bool:
-        return bool(self.subjects)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +109,7 @@ class MediaPlan:
     field: Field
     lines: bool = False  # many JSON values, judged as the list of them: one a line (NDJSON), or one an event
     events: bool = False  # text/event-stream
+    named: tuple[Expression, ...] = ()  # whom its plan names by expression
 
     @property
     def kind(self) -> str:
@@ -151,6 +152,7 @@ class Operation:
     responses: Mapping[str, ResponsePlan]  # "200", "2XX", "default"
     body: BodyPlan | None = None
     fields_parameter: str | None = None
+    named: tuple[Expression, ...] = ()  # all expressions of its answers
     header_names: frozenset[str] = frozenset()  # described header parameters, in lower case
 
     def response(self, status: int) -> ResponsePlan | None:

@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from audit_proxy.core.bearer import IN_BODY, PARAMETER
+from audit_proxy.core.catalog.expressions import Named, in_request
 from audit_proxy.core.catalog.fields import parse_fields, select
 from audit_proxy.core.catalog.matcher import Match
 from audit_proxy.core.catalog.model import BodyPlan, Field, Operation, Parameter
@@ -41,7 +42,9 @@ class Asked(msgspec.Struct):
     token_scopes: set[str] = msgspec.field(default_factory=set)  # of the token alone (a fields selector's)
     people: list[str] = msgspec.field(default_factory=list)
     path_people: list[str] = msgspec.field(default_factory=list)
+    named: Named = {}  # whom the answers' expressions reach in this request
     body: bytes | None = None  # the body to forward, where it was judged
+    sent: Any = None  # that body's value; a form's fields, each with its values
 
 
 def judge_parameters(match: Match, target: Target, content_type: str, body: bytes) -> Asked | Refusal:
@@ -59,7 +62,25 @@ def judge_parameters(match: Match, target: Target, content_type: str, body: byte
     refused = _query(operation, target, asked)
     if refused is not None:
         return refused
-    return _body(operation.body, content_type, body, asked)
+    judged = _body(operation.body, content_type, body, asked)
+    if operation.named and isinstance(judged, Asked):
+        _name(match, target, judged)
+    return judged
+
+
+def _name(match: Match, target: Target, asked: Asked) -> None:
+    """Notes whom the expressions of the operation's answers reach in this request."""
+    operation = match.operation
+    query = [
+        (name, one)
+        for name, value in target.query
+        for one in (value.split(",") if operation.parameters["query", name].many else (value,))
+    ]
+    path = dict(zip(operation.path_names, match.path_values, strict=True))
+    asked.named = in_request(operation.named, path, query, asked.sent)
+    for one in operation.named:
+        if one.source == "sent":
+            asked.people += [str(raw) for raw in asked.named[one.text] if raw.__class__ in (str, int)]
 
 
 def _demand(parameter: Parameter, value: str, asked: Asked) -> None:
@@ -175,7 +196,7 @@ def _json(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
         asked.scopes |= parameter.scopes
         if parameter.names_person and isinstance(one, str | int) and not isinstance(one, bool):
             asked.people.append(str(one))
-    asked.body = msgspec.json.encode(value)
+    asked.body, asked.sent = msgspec.json.encode(value), value
     return asked
 
 
@@ -206,4 +227,5 @@ def _form(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
             return refused
         _demand(parameter, value, asked)
     asked.body = encode_query(pairs).encode()
+    asked.sent = {name: [value for key, value in pairs if key == name] for name in seen}
     return asked

@@ -10,8 +10,8 @@ Invariants:
 - Order and numbers stay; withheld list members leave no gap.
 """
 
-from audit_proxy.core.redaction.redactor import Redactor
+from audit_proxy.core.redaction.redactor import NOBODY, Redactor
 from audit_proxy.core.redaction.tables import GONE, Group, Redacted
 from audit_proxy.core.redaction.verdicts import Terms, VerdictCache, verdicts_of
 
-__all__ = ["GONE", "Group", "Redacted", "Redactor", "Terms", "VerdictCache", "verdicts_of"]
+__all__ = ["GONE", "NOBODY", "Group", "Redacted", "Redactor", "Terms", "VerdictCache", "verdicts_of"]

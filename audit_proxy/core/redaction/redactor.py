@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from audit_proxy.core.catalog.expressions import Named
 from audit_proxy.core.catalog.model import Field, ObjectPlan
 from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import Consent
@@ -11,17 +12,27 @@ from audit_proxy.core.redaction.tables import GONE, Context, Notes, Redacted, Sh
 from audit_proxy.core.redaction.verdicts import Verdicts
 
 _CONTAINERS = (dict, list)
+NOBODY: Named = {}
 
 
 class Redactor:
     """One body's redaction. ``permissions`` maps raw ids to what each person permits; unknown ids are refused."""
 
-    def __init__(self, permissions: Mapping[RawId, Permission], verdicts: Verdicts, *, max_depth: int = 64) -> None:
+    def __init__(
+        self,
+        permissions: Mapping[RawId, Permission],
+        verdicts: Verdicts,
+        *,
+        max_depth: int = 64,
+        named: Named = NOBODY,
+    ) -> None:
+        """``named``: whom the plan's expressions reach."""
         self._permissions = permissions
         self._verdicts = verdicts
         self._pass_unclassified = verdicts.pass_unclassified
         self._nobody = verdicts.nobody
         self._max_depth = max_depth
+        self._named = named
         self._contexts: dict[tuple[RawId, ...], Context] = {}
         self._disclosed: Notes = {}
         self._withheld: Notes = {}
@@ -51,13 +62,20 @@ class Redactor:
         return found
 
     def _opened(self, plan: ObjectPlan, value: dict[str, Any], context: Context) -> Context:
-        if plan.subjects:
+        if plan.opens:
             raw = value.get(plan.simple_subject) if plan.simple_subject is not None else None
-            context = self._context((raw,) if is_id(raw) else tuple(subjects_of(plan, value)))
+            context = self._context((raw,) if is_id(raw) else self._people_of(plan, value))
         if plan.public_when and self._is_public(plan, value):
             public = self._verdicts.context(context.scopes, context.ground, public=True)
             context = public.about(context.subjects)
         return context
+
+    def _people_of(self, plan: ObjectPlan, value: dict[str, Any]) -> tuple[Any, ...]:
+        """Everyone an object is about: None among them for someone who cannot be resolved."""
+        return (*subjects_of(plan, value), *self._reached(plan.about))
+
+    def _reached(self, about: tuple[str, ...]) -> list[Any]:
+        return [raw for text in about for raw in self._named.get(text) or (None,)]
 
     @staticmethod
     def _is_public(plan: ObjectPlan, value: dict[str, Any]) -> bool:
@@ -70,6 +88,13 @@ class Redactor:
     def _value(self, place: Field, value: Any, context: Context, depth: int) -> Any:
         """The value that stands at a place afterwards, or GONE."""
         kind = value.__class__
+        if place.about:
+            context = self._context(tuple(self._reached(place.about)))
+            if not self._verdicts.keeps(place, context):
+                if self._stands(place, value):
+                    return value
+                self._refuse_value(place, value, context, depth)
+                return GONE
         if kind is dict:
             return self._object(place, value, context, depth)
         if kind is list:
@@ -82,7 +107,7 @@ class Redactor:
         if value is None and (place.object is not None or place.item is not None or place.variants is not None):
             return None  # a container that is null says nothing of anyone
         if place.subject_self and value is not None:
-            context = self._context((value,))
+            context = self._context((value, *self._reached(place.about)))
         allowed, ground = self._verdicts.of(place, context)
         if not allowed and self._stands(place, value):
             return value
@@ -98,7 +123,7 @@ class Redactor:
         if plan is None:
             return self._free(place, value, context)
         inner = self._opened(plan, value, context)
-        if plan.subjects and not self._verdicts.keeps(plan, inner):
+        if plan.opens and not self._verdicts.keeps(plan, inner):
             self._refuse(plan, value, inner, depth)
             return GONE
         return self._inside(self._verdicts.table(plan, inner), value, inner, inner.subjects, depth)
@@ -154,12 +179,15 @@ class Redactor:
                         lost.append(key)
                     continue
                 place = plan.additional
-                about = self._context((key,)) if plan.subject_key else context
-                if plan.subject_key and about.scopes is None and not self._verdicts.keeps(plan, about):
-                    self._refuse_value(place, one, about, depth - 1)
+                if plan.key is not None:
+                    result = self._keyed(plan.key, place, key, one, depth - 1)
+                    if result is not GONE:
+                        kept[key] = result
                     continue
-                result = self._value(place, one, about, depth - 1)
-            elif one.__class__ in _CONTAINERS or place.subject_self or one.__class__ not in place.scalars:
+                result = self._value(place, one, context, depth - 1)
+            elif (
+                one.__class__ in _CONTAINERS or place.subject_self or place.about or one.__class__ not in place.scalars
+            ):
                 result = self._value(place, one, context, depth - 1)
             elif table.grounds[key] is Consent.unclassified and self._pass_unclassified:
                 self._unclassified += 1
@@ -180,6 +208,21 @@ class Redactor:
         if passed:
             self._disclosed.setdefault((table, *passed), []).append(context.subjects)
         return kept
+
+    def _keyed(self, name: Field, place: Field, key: str, value: Any, depth: int) -> Any:
+        """The value under a key that is a person's id, or GONE: the key leaves only where that person permits it."""
+        about = self._context((key,))
+        allowed, ground = self._verdicts.of(name, about)
+        if not allowed:
+            refused = self._verdicts.context(None, ground).about(about.subjects)
+            self._note(False, name, ground, refused)
+            self._refuse_value(place, value, refused, depth)
+            return GONE
+        result = self._value(place, value, about, depth)
+        if result is GONE:
+            result = self._instead(place)
+        self._note(result is not GONE, name, ground, about)
+        return result
 
     @staticmethod
     def _stands(place: Field, value: Any) -> bool:
@@ -281,7 +324,7 @@ class Redactor:
         elif value.__class__ is dict:
             plan = object_plan(place, value)
             if plan is not None:
-                ids = tuple(subjects_of(plan, value))
+                ids = self._people_of(plan, value)
                 inner = context.about(ids) if ids and all(map(is_id, ids)) else context
                 self._refuse(plan, value, inner, depth)
             else:

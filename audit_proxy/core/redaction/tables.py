@@ -167,6 +167,8 @@ def _grouped(notes: Notes, merged: _Merged) -> tuple[Group, ...]:
             subjects = people[0] if len(people) == 1 else tuple({one: None for ids in people for one in ids})
             for one in named:
                 merged.setdefault((one[0], subjects), []).append(one)
+                if subjects and len(people) > 1 and () in people:  # some of it about people who cannot be resolved
+                    merged.setdefault((one[0], ()), []).append(one)
     return tuple([_group(ground, subjects, named) for (ground, subjects), named in merged.items()])
 
 

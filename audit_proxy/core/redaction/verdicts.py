@@ -143,9 +143,11 @@ class Verdicts:
             for key, place in plan.fields.items():
                 allowed, ground = self.of(place, context)
                 grounds[key] = ground
+                if place.subject_self or place.about:
+                    continue
                 if place.object is not None or place.item is not None or place.variants is not None:
                     passing[key] = place.scalars if allowed and place.categories else _NULL
-                elif place.subject_self or not place.categories:
+                elif not place.categories:
                     continue
                 elif allowed:
                     passing[key] = place.scalars
@@ -154,15 +156,15 @@ class Verdicts:
             table = context.tables[plan] = Table(plan, passing, dropping, grounds)
         return table
 
-    def keeps(self, plan: ObjectPlan, context: Context) -> bool:
-        """Whether an object about its people stays at all: they permit, or something of it is public, or policy keeps
-        the non-personal part.
+    def keeps(self, place: ObjectPlan | Field, context: Context) -> bool:
+        """Whether what is about its people stays at all: they permit, or something of it is public, or policy keeps the
+        non-personal part.
         """
         if context.scopes is not None or self._minimal:
             return True
-        if context.public or plan.rule is ConsentRule.public:
+        if context.public or place.rule is ConsentRule.public:
             return True
-        return plan.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits
+        return place.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits
 
     def refused_table(self, plan: ObjectPlan, ground: Consent) -> Table:
         """The table of an object that goes as a whole."""

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from audit_proxy.core.inspection import NotInspectable, find_subjects, parse, render, resolve
+from audit_proxy.core.catalog.pointer import resolve
+from audit_proxy.core.inspection import NotInspectable, find_subjects, parse, render
 from tests.unit.core.catalog.documents import answering, build
 
 SUITE = Path(__file__).parents[4] / "shared" / "fixtures" / "json-test-suite"

@@ -21,6 +21,7 @@ SCOPES = ("read", "email", "posts")
 IDS: list[Any] = ["1", "2", "3", 4, 5]
 AVAILABLE = frozenset({"read", "email"})
 OPERATION_SCOPES = frozenset({"read"})
+NAMED: dict[str, list[Any]] = {"$holder": [4], "$request.query.a": ["1"], "$request.query.b": ["2", None]}
 
 # -- generated schemas ------------------------------------------------------------------------------------------------
 
@@ -44,6 +45,8 @@ def leaves(draw: st.DrawFn) -> dict[str, Any]:
         schema["x-withhold"] = "drop"
     if draw(st.integers(0, 9)) == 0:
         schema["x-aggregate"] = True
+    if draw(st.integers(0, 9)) == 0:
+        schema["x-data-subject"] = draw(st.sampled_from(sorted(NAMED)))
     return schema
 
 
@@ -61,6 +64,13 @@ def objects(draw: st.DrawFn, depth: int) -> dict[str, Any]:
         properties["to"] = {"type": ["string", "integer"], "x-data-category": "user.unique_id"}
         schema["x-data-subject"] = ["/id", "/to"]
     if draw(st.integers(0, 4)) == 0:
+        named = draw(st.sampled_from(sorted(NAMED)))
+        schema["x-data-subject"] = (
+            named
+            if subject == "none"
+            else [*([schema["x-data-subject"]] if subject == "one" else schema["x-data-subject"]), named]
+        )
+    if draw(st.integers(0, 4)) == 0:
         schema["x-consent"] = draw(st.sampled_from(["public", "subject", "unsafe-holder-speaks-for-others"]))
     if draw(st.integers(0, 4)) == 0:
         properties["vis"] = {"type": "string", "x-data-category": "none"}
@@ -75,7 +85,11 @@ def objects(draw: st.DrawFn, depth: int) -> dict[str, Any]:
 def places(depth: int) -> st.SearchStrategy[dict[str, Any]]:
     if depth <= 0:
         return leaves()
-    lists = objects(depth).map(lambda items: {"type": "array", "items": items})
+    lists = st.builds(
+        lambda items, about: {"type": "array", "items": items, **({"x-data-subject": about} if about else {})},
+        objects(depth),
+        st.sampled_from([*NAMED, None, None, None]),
+    )
     maps = objects(depth).map(lambda one: {"type": "object", "x-data-subject": "$key", "additionalProperties": one})
     return st.one_of(leaves(), objects(depth), lists, maps)
 
@@ -160,6 +174,14 @@ class Reference:
             ctx["rule"] = schema["x-consent"]
         elif "x-data-subject" in schema:
             ctx["rule"] = "subject"
+        subjects = schema.get("x-data-subject")
+        about = [NAMED[one] for one in ([subjects] if isinstance(subjects, str) else subjects or []) if one in NAMED]
+        if about and kinds[0] != "object":
+            ids = [one for reached in about for one in reached]
+            resolved = ids if None not in ids else []
+            ctx = {**ctx, "ids": resolved, "scopes": self.scopes_of(ids), "public": False, "root": False}
+            if ctx["scopes"] is None and ctx["rule"] == "subject":
+                return GONE
         if isinstance(value, dict):
             return self.object(schema, value, name, ctx) if "object" in kinds else GONE
         if isinstance(value, list):
@@ -203,21 +225,21 @@ class Reference:
         subjects = [subjects] if isinstance(subjects, str) else subjects or []
         pointers = [one for one in subjects if one != "$key"]
         if pointers:
-            ids: list[Any] = []
-            for pointer in pointers:
+            ids: list[Any] = [raw for one in pointers for raw in NAMED.get(one, [])]
+            for pointer in (one for one in pointers if one not in NAMED):
                 found = value.get(pointer[1:])
                 ids.append(None if isinstance(found, list) else found)  # ids are described as scalars here
             scopes = self.scopes_of(ids)
             resolvable = all(isinstance(one, int | str) and not isinstance(one, bool) and one != "" for one in ids)
             ctx = {**ctx, "ids": ids if ids and resolvable else [], "scopes": scopes, "public": False, "root": False}
-        if not schema.get("properties") and not isinstance(schema.get("additionalProperties"), dict):
-            return value if self.allowed(schema, ctx, name) else GONE  # free-form: its category covers all of it
         when = schema.get("x-public-when", {})
         if when and all(value.get(k) in v for k, v in when.items()):
             ctx["public"] = True
         open_to_all = ctx["public"] or ctx["rule"] == "public" or ctx["rule"].startswith("unsafe")
         if pointers and ctx["scopes"] is None and not open_to_all:
             return GONE
+        if not schema.get("properties") and not isinstance(schema.get("additionalProperties"), dict):
+            return value if self.allowed(schema, ctx, name) else GONE  # free-form: its category covers all of it
         out: dict[str, Any] = {}
         for key, one in value.items():
             described = schema.get("properties", {}).get(key)
@@ -230,7 +252,8 @@ class Reference:
                 if "$key" in subjects:
                     scopes = self.scopes_of([key])
                     inner = {**ctx, "ids": [key], "scopes": scopes, "public": False, "root": False}
-                    if scopes is None and ctx["rule"] == "subject":
+                    named = Reference(self.permissions)
+                    if not named.allowed({}, {**inner, "category": "user.unique_id"}, f"{name}.$key"):
                         continue
             constant = described.get("x-withhold", "drop")
             if constant not in ("drop", "null") and one == constant and type(one) is type(constant):
@@ -243,6 +266,8 @@ class Reference:
                 result = None if constant == "null" else constant
             if result is not GONE:
                 out[key] = result
+                if child == f"{name}.*" and "$key" in subjects:
+                    self.disclosed |= named.disclosed
         return out
 
 
@@ -270,7 +295,7 @@ def run(schema: dict[str, Any], body: Any, permissions: dict[Any, Permission], c
     value = parse(json.dumps(body).encode())
     find_subjects(plan, value, 64)
     verdicts = verdicts_of(Terms(AVAILABLE, (OPERATION_SCOPES,)), {} if cache is None else cache)
-    return Redactor(permissions, verdicts).redact(plan, value)
+    return Redactor(permissions, verdicts, named=NAMED).redact(plan, value)
 
 
 permission = st.sampled_from(
@@ -369,7 +394,7 @@ def test_a_warm_table_cache_changes_nothing(data, schema, permissions, others) -
     plan = operation.responses["200"].media["application/json"].field
     for one in (others, permissions):
         verdicts = verdicts_of(Terms(AVAILABLE, (OPERATION_SCOPES,)), cache)
-        warm = Redactor(one, verdicts).redact(plan, parse(json.dumps(body).encode()))
+        warm = Redactor(one, verdicts, named=NAMED).redact(plan, parse(json.dumps(body).encode()))
     assert warm == cold or (warm.value is GONE and cold.value is GONE)
 
 

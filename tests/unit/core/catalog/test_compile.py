@@ -280,3 +280,56 @@ def test_what_has_no_effect_is_said() -> None:
         assert text in findings
     parameter["schema"]["x-data-category"] = ["user.nonsense"]
     assert "taxonomy" in " ".join(build(document).findings)
+
+
+def test_a_subject_beside_a_discriminator_holds_for_every_variant() -> None:
+    """Whom the whole is about, each of its variants is about."""
+    choice = {"type": "object", "properties": {"kind": NAME, "of": {"$ref": "#/components/schemas/Any"}}}
+    schema = {
+        "x-data-subject": ["/id", "$holder"],
+        "oneOf": [{"$ref": "#/components/schemas/A"}],
+        "discriminator": {"propertyName": "kind", "mapping": {"a": "#/components/schemas/A"}},
+    }
+    catalog = build(answering({"$ref": "#/components/schemas/Any"}, {"A": choice, "Any": schema}))
+    field = catalog.operations[0].responses["200"].media["application/json"].field
+    assert field.variants is not None
+    plan = field.variants[1]["a"]
+    assert (plan.subjects, plan.about, plan.opens) == ((("id",),), ("$holder",), True)
+    assert plan.fields["of"].variants is not None
+    assert plan.fields["of"].variants[1]["a"].subjects == (("id",),)
+
+
+@pytest.mark.parametrize("union", ["oneOf", "anyOf", "allOf"])
+def test_what_contains_itself_through_alternatives_ends(union) -> None:
+    """A node that is null or holds nodes."""
+    node = {
+        union: [
+            {"type": "object", "properties": {"name": NAME, "child": {"$ref": "#/components/schemas/Node"}}},
+            {"type": ["object", "null"]},
+        ]
+    }
+    catalog = build(answering({"$ref": "#/components/schemas/Node"}, {"Node": node}))
+    place = catalog.operations[0].responses["200"].media["application/json"].field
+    for _ in range(5):
+        assert place.object is not None
+        assert place.object.fields["name"].categories == ("user.name",)
+        place = place.object.fields["child"]
+
+
+def test_an_array_of_itself_is_an_error_that_says_so() -> None:
+    """Rather than a fault."""
+    with pytest.raises(CatalogError, match="array of itself"):
+        build(answering({"$ref": "#/components/schemas/L"}, {"L": {"type": "array", "items": {"$ref": "#/components/schemas/L"}}}))  # fmt: skip
+
+
+def test_a_subject_that_does_not_fit_its_type_is_a_finding() -> None:
+    """A list's ids stand on its items; a text has no properties."""
+    for schema, subject in (
+        ({"type": "array", "items": NAME}, ""),
+        ({"type": "array", "items": NAME}, "/id"),
+        (NAME, "/id"),
+    ):
+        findings = build(
+            answering({"type": "object", "properties": {"a": {**schema, "x-data-subject": subject}}})
+        ).findings
+        assert any(f"x-data-subject {subject!r} does not fit the type here" in one for one in findings)
