@@ -7,7 +7,7 @@ Invariants:
 """
 
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
@@ -23,7 +23,7 @@ from audit_proxy.settings.apps import parse_apps
 from audit_proxy.settings.files import ConfigProblems, Document, Loc, Problem, read_yaml
 from audit_proxy.settings.model import Audit, Settings
 from audit_proxy.settings.policy import HASH_LENGTH, parse_policy
-from audit_proxy.settings.secrets import check_secret, read_secret
+from audit_proxy.settings.secrets import check_secret, read_credential, read_key, read_secret
 from audit_proxy.settings.shapes import Secret
 from audit_proxy.settings.tls import Tls, TlsError, server_context
 from audit_proxy.settings.validate import validated
@@ -153,7 +153,7 @@ def _files_named(document: Document) -> Iterator[Problem]:
     yield from _keys_of_the_log(document, base)
     for listener in ("data", "admin"):
         yield from _tls_at(document, base, (listener, "tls"))
-    yield from _secret_at(document, base, ("upstream", "service_credential"))
+    yield from _secret_at(document, base, ("upstream", "service_credential"), read_credential)
     issuers = _at(document.value, ("identity", "issuers"))
     for number, issuer in enumerate(issuers if isinstance(issuers, list) else []):
         place: Loc = ("identity", "issuers", number)
@@ -188,7 +188,7 @@ def _keys_of_the_log(document: Document, base: Path) -> Iterator[Problem]:
     log = base / (named if isinstance(named, str) else Audit.model_fields["directory"].default)
     begun = (log / "checkpoint").exists()
     for name in ("signing_key", "pseudonym_key"):
-        for problem in _secret_at(document, base, ("audit", name), key=True):
+        for problem in _secret_at(document, base, ("audit", name), read_key):
             also = (
                 f"; the log in {log} goes on with the key it began with only: put back a copy of that" if begun else ""
             )
@@ -201,13 +201,18 @@ def _keys_of_the_log(document: Document, base: Path) -> Iterator[Problem]:
 
 
 def _secret_at(
-    document: Document, base: Path, loc: Loc, *, key: bool = False, shared_for: frozenset[str] = frozenset()
+    document: Document,
+    base: Path,
+    loc: Loc,
+    read: Callable[[Secret], object] = read_secret,
+    *,
+    shared_for: frozenset[str] = frozenset(),
 ) -> Iterator[Problem]:
     try:
         secret = _absolute(Secret.model_validate(_at(document.value, loc)), base)
     except ValidationError:  # absent, or told already with the rest of the file
         return
-    problem = check_secret(secret, key=key)
+    problem = check_secret(secret, read)
     if problem is None and shared_for and secret.file is not None:
         try:
             hmac_keys(read_secret(secret), shared_for)

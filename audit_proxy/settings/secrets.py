@@ -12,6 +12,7 @@ import os
 import shutil
 import stat
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 from audit_proxy.settings.shapes import Secret
@@ -39,8 +40,16 @@ def read_key(secret: Secret, *, timeout_s: float = COMMAND_TIMEOUT_S) -> bytes:
     return _key(read_secret(secret, timeout_s=timeout_s), _source(secret))
 
 
-def check_secret(secret: Secret, *, key: bool) -> str | None:
-    """What is wrong with a secret, as far as can be seen without running its command. ``key``: 32 bytes are expected."""
+def read_credential(secret: Secret, *, timeout_s: float = COMMAND_TIMEOUT_S) -> str:
+    """A value for the Authorization header, such as ``Bearer …``. Raises SecretError."""
+    value = read_secret(secret, timeout_s=timeout_s)
+    if not value.isascii() or not (text := value.decode()).isprintable() or text != text.strip():
+        raise SecretError(f"{_source(secret)} does not hold the value of a header: one line of visible ASCII")
+    return text
+
+
+def check_secret(secret: Secret, read: Callable[[Secret], object]) -> str | None:
+    """What is wrong with a secret, as far as can be seen without running its command. ``read``: how it will be read."""
     if secret.command is not None:
         if not secret.command:
             return "'command' is empty; name a program and its arguments"
@@ -48,10 +57,7 @@ def check_secret(secret: Secret, *, key: bool) -> str | None:
             return f"the program {secret.command[0]!r} is not found or cannot be run"
         return None
     try:
-        if key:
-            read_key(secret)
-        else:
-            read_secret(secret)
+        read(secret)
     except SecretError as error:
         return str(error)
     return None

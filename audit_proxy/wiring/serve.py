@@ -28,7 +28,7 @@ from audit_proxy.pipeline.review import Reviewer
 from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.check import Checked
 from audit_proxy.settings.load import Loaded
-from audit_proxy.settings.secrets import read_key, read_secret
+from audit_proxy.settings.secrets import read_credential, read_key
 from audit_proxy.wiring.certificates import Certificates
 from audit_proxy.wiring.descriptors import connections_for
 from audit_proxy.wiring.identity import gateway_rules, open_tokens
@@ -217,7 +217,7 @@ def _wire(loaded: Loaded, dialect: str, gateway_headers: frozenset[str]) -> Wire
         realm=settings.identity.realm,
         dialect=dialect,
         forward_token=settings.upstream.credential == "forward",
-        credential=None if credential is None else read_secret(credential).decode("ascii"),
+        credential=None if credential is None else read_credential(credential),
         gateway_headers=gateway_headers,
         debug=settings.logging.level == "debug",
     )

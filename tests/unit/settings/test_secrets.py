@@ -6,7 +6,15 @@ import sys
 
 import pytest
 
-from audit_proxy.settings.secrets import SECRET_MAX, SecretError, check_secret, read_key, read_private, read_secret
+from audit_proxy.settings.secrets import (
+    SECRET_MAX,
+    SecretError,
+    check_secret,
+    read_credential,
+    read_key,
+    read_private,
+    read_secret,
+)
 from audit_proxy.settings.shapes import Secret
 
 KEY = bytes(range(32))
@@ -151,9 +159,20 @@ def test_anything_else_is_no_key_and_is_not_quoted(secret_file, text):
 def test_a_secret_is_checked_without_running_its_command(tmp_path, secret_file):
     """check-config must not ask a vault, only see that the program is there."""
     witness = tmp_path / "witness"
-    assert check_secret(Secret(command=["touch", str(witness)]), key=True) is None
+    assert check_secret(Secret(command=["touch", str(witness)]), read_key) is None
     assert not witness.exists()
-    assert "not found" in (check_secret(Secret(command=["no-such-program-here"]), key=False) or "")
-    assert "empty" in (check_secret(Secret(command=[]), key=False) or "")
-    assert check_secret(secret_file(b"s"), key=False) is None
-    assert "32 bytes" in (check_secret(secret_file(b"s"), key=True) or "")
+    assert "not found" in (check_secret(Secret(command=["no-such-program-here"]), read_secret) or "")
+    assert "empty" in (check_secret(Secret(command=[]), read_secret) or "")
+    assert check_secret(secret_file(b"s"), read_secret) is None
+    assert "32 bytes" in (check_secret(secret_file(b"s"), read_key) or "")
+
+
+@pytest.mark.parametrize(
+    "text", [f"Bearer {MARK}\r\nX: y", f"Bearer {MARK}\n\n", f"Bearer {MARK}é", f" {MARK}", f"{MARK}\0"]
+)
+def test_a_credential_is_one_line_of_visible_ascii(secret_file, text):
+    """It goes into a header as it is; what could end the header is no credential, and is not quoted."""
+    with pytest.raises(SecretError, match="value of a header") as raised:
+        read_credential(secret_file(text.encode()))
+    assert MARK not in str(raised.value)
+    assert read_credential(secret_file(b"Bearer abc\n")) == "Bearer abc"
