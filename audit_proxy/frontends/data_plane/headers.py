@@ -9,7 +9,7 @@ Invariants:
 """
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 
 from multidict import CIMultiDict, CIMultiDictProxy
 
@@ -57,6 +57,8 @@ _REQUEST_ALLOWED = frozenset(
         "dpop",
     }
 )
+_NONE: list[str] = []
+_ALIVE = ["keep-alive"]  # nearly always
 _RESPONSE_ALLOWED = frozenset({"retry-after", "content-language", "deprecation", "sunset", "vary"})
 
 
@@ -76,12 +78,12 @@ class PeerTrust:
         return any(address in network for network in self._networks)
 
 
-def named_by_connection(headers: Mapping[str, str]) -> frozenset[str]:
+def named_by_connection(headers: Headers) -> frozenset[str]:
     """Further hop-by-hop headers: those that ``Connection`` names, in lower case."""
-    value = headers.get("Connection")
-    if value is None or value == "keep-alive":
+    values = headers.getall("Connection", _NONE)
+    if values is _NONE or values == _ALIVE:
         return frozenset()
-    return frozenset(name.strip().lower() for name in value.split(","))
+    return frozenset(name.strip().lower() for value in values for name in value.split(","))
 
 
 def to_upstream(
@@ -136,10 +138,11 @@ def add_forwarding(
 
 def judged_response(headers: Headers, described: frozenset[str]) -> CIMultiDict[str]:
     """The few of a judged answer's headers that pass: representation data is made anew by the caller."""
+    dropped = named_by_connection(headers)
     result: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         lowered = name.lower()
-        if lowered in _RESPONSE_ALLOWED or lowered in described:
+        if (lowered in _RESPONSE_ALLOWED or lowered in described) and lowered not in dropped:
             result.add(name, value)
     return result
 

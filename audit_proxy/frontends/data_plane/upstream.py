@@ -55,7 +55,7 @@ class UpstreamClient:
         self._session: aiohttp.ClientSession | None = None
         self._deadlines: Deadlines | None = None
         self._stream_timeout = aiohttp.ClientTimeout(
-            total=None, sock_connect=limits.connect_s, sock_read=limits.first_byte_s
+            total=None, connect=limits.total_s, sock_connect=limits.connect_s, sock_read=limits.first_byte_s
         )
 
     async def start(self) -> None:
