@@ -1,5 +1,6 @@
 """A small platform description for tests: people, friends, search, a write, an export and a blob."""
 
+import copy
 from typing import Any
 
 
@@ -128,10 +129,11 @@ def document() -> dict[str, Any]:
             }
         },
     }
-    return {
+    made = {
         "openapi": "3.1.0",
         "info": {"title": "people", "version": "1"},
         "security": READ,
         "paths": operations,
         "components": {"schemas": {"Person": person, "Post": post}},
     }
+    return copy.deepcopy(made)  # tests change it
