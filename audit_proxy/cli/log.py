@@ -11,6 +11,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from audit_proxy.cli.admin_api import Admin, TokenFile, call, talk
 from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, tell_problems
 from audit_proxy.core import record as audit_record
 from audit_proxy.core.merkle import note, proof
@@ -167,6 +168,29 @@ def prove(
         raise typer.Exit(1) from None
     except (OSError, ValueError) as error:
         _wrong(f"cannot read the log in {place}: {error}")
+
+
+@log_app.command()
+def prune(
+    token_file: TokenFile,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
+    admin: Admin = None,
+    config: ConfigFile = DEFAULT,
+    json_output: AsJson = False,
+) -> None:
+    """Carry retention out now, through the admin API; the running proxy does so by itself as well.
+
+    Segments whose records are all older than audit.retention_days are removed, once a signed record says so. The log still verifies and proves what it keeps: all hashes stay.
+    """
+    method, path = ("GET", "/v1/log/retention") if dry_run else ("POST", "/v1/log/prune")
+    told = talk(admin, config, token_file, lambda client: call(client, method, path))
+    if json_output:
+        typer.echo(as_json(told))
+    elif dry_run:
+        records = told["would_be"] - told["minimum_index"]
+        typer.echo(f"{records} records would be removed; the log would begin with record {told['would_be']}.")
+    else:
+        typer.echo(f"{told['removed']} records were removed; the log begins with record {told['minimum_index']}.")
 
 
 def _place(config: Path, directory: Path | None) -> tuple[Path, str | None]:

@@ -20,8 +20,9 @@ from audit_proxy.core.jose import JWKS_MAX, PRIVATE_KEY, NotStrict, hmac_keys, p
 from audit_proxy.core.policy import App, Policy
 from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.apps import parse_apps
+from audit_proxy.settings.audit import Audit
 from audit_proxy.settings.files import ConfigProblems, Document, Loc, Problem, read_yaml
-from audit_proxy.settings.model import Audit, Settings
+from audit_proxy.settings.model import Settings
 from audit_proxy.settings.policy import HASH_LENGTH, parse_policy
 from audit_proxy.settings.secrets import check_secret, read_credential, read_key, read_secret
 from audit_proxy.settings.shapes import Secret

@@ -9,6 +9,7 @@ from typing import Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from audit_proxy.settings.audit import Audit
 from audit_proxy.settings.identity import Identity
 from audit_proxy.settings.shapes import Bytes, Model, Namespace, Port, Seconds, Secret, fetched_safely, http_url
 from audit_proxy.settings.tls import Tls
@@ -106,22 +107,6 @@ class ConsentSettings(Model):
     path: Path = Path("state/consent.sqlite3")
     cache_entries: int = Field(default=1_000_000, gt=0)
     feed_interval_s: float = Field(default=0.2, gt=0, le=0.5)
-
-
-class Audit(Model):
-    """The audit log. ``origin`` names the log (and this node) in checkpoints."""
-
-    directory: Path = Path("log")
-    origin: str = Field(default="audit-proxy/node-1", pattern=r"^[!-*,-~]{1,200}$")  # no spaces, no "+" (signed note)
-    signing_key: Secret
-    pseudonym_key: Secret
-    pseudonym_store: Path = Path("state/pseudonyms")  # the erasable half of the keys; serve makes and changes it
-    durability: Literal["fsync", "buffered"] = "fsync"
-    commit_interval_ms: float = Field(default=5.0, ge=0, le=1000)  # the least time between two flushes under load
-    commit_timeout_s: Seconds = 5.0
-    checkpoint_interval_s: Seconds = 1.0
-    segment_bytes: Bytes = 256 * 1024 * 1024
-    max_pending_records: int = Field(default=10_000, gt=0)
 
 
 class Admin(Listener):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
-from audit_proxy.adapters.audit_journal import JournalAuditLog, open_log
+from audit_proxy.adapters.audit_journal import JournalAuditLog, JournalRetention, open_log
 from audit_proxy.adapters.audit_journal.log import Options
 from audit_proxy.adapters.files_posix import PosixFiles
 from audit_proxy.adapters.log_reader import LogReader, RecordNotFound
@@ -19,6 +19,7 @@ __all__ = [
     "Verdict",
     "open_audit_log",
     "read_vkey",
+    "retention_of",
     "verify_log",
     "vkey_path",
 ]
@@ -65,6 +66,20 @@ async def open_audit_log(
     )
     _write_vkey(vkey_path(directory), encode_vkey(verifier_key(origin, signing_key)) + "\n")
     return log
+
+
+def retention_of(
+    log: JournalAuditLog,
+    directory: Path,
+    origin: str,
+    node: str,
+    signing_key: bytes,
+    clock: Clock,
+    on_record: Callable[[str], None],
+) -> JournalRetention:
+    """What packs and prunes the log that is open in ``directory``."""
+    key = verifier_key(origin, signing_key)
+    return JournalRetention(log, PosixFiles(directory), key, clock, node, on_record)
 
 
 def read_vkey(path: Path) -> VerifierKey:

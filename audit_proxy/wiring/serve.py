@@ -28,12 +28,11 @@ from audit_proxy.pipeline.review import Reviewer
 from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.check import Checked
 from audit_proxy.settings.load import Loaded
-from audit_proxy.settings.secrets import read_credential, read_key
+from audit_proxy.settings.secrets import read_credential
+from audit_proxy.wiring.audit import open_audit
 from audit_proxy.wiring.certificates import Certificates
 from audit_proxy.wiring.descriptors import connections_for
 from audit_proxy.wiring.identity import gateway_rules, open_tokens
-from audit_proxy.wiring.log import open_audit_log
-from audit_proxy.wiring.pseudonyms import open_pseudonyms
 from audit_proxy.wiring.subject_ids import open_subject_ids
 
 READY_AFTER_FAILURE_S = 2.0  # a log that fails now and then, or cannot publish, is not ready meanwhile
@@ -86,39 +85,15 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     clock = SystemClock()
     registry = CollectorRegistry()
     metrics = PrometheusMetrics(registry, __version__)
-    audit = settings.audit
-    node = audit.origin
+    node = settings.audit.origin
     failed_at = [float("-inf")]  # on the monotonic clock: the other one may jump
 
     def failed() -> None:
         metrics.audit_failure()
         failed_at[0] = time.monotonic()
 
-    log = await open_audit_log(
-        audit.directory,
-        audit.origin,
-        node,
-        read_key(audit.signing_key),
-        durability=audit.durability,
-        commit_interval_ms=audit.commit_interval_ms,
-        commit_timeout_s=audit.commit_timeout_s,
-        checkpoint_interval_s=audit.checkpoint_interval_s,
-        segment_bytes=audit.segment_bytes,
-        max_pending_records=audit.max_pending_records,
-        clock=clock,
-        on_commit=metrics.commit,
-        on_failure=failed,
-    )
-    stack.push_async_callback(log.close)
-    pseudonyms = await open_pseudonyms(
-        audit.pseudonym_store,
-        audit.directory,
-        read_key(audit.pseudonym_key),
-        clock,
-        fresh=not log.size,
-        on_failure=failed,
-    )
-    stack.push_async_callback(pseudonyms.close)
+    audit = await open_audit(settings.audit, clock, metrics, failed, stack)
+    log, pseudonyms = audit.log, audit.pseudonyms
     consent = await open_consent_store(
         settings.consent.path,
         cache_entries=settings.consent.cache_entries,
@@ -132,12 +107,6 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     client = await stack.enter_async_context(AiohttpClient())
     tokens = await open_tokens(settings.identity, client, stack, metrics.gauge)
     ids = await open_subject_ids(settings.platform, client, clock, stack)
-    metrics.gauge("audit_log_size", "Records in the audit log.", lambda: float(log.size))
-    metrics.gauge(
-        "audit_checkpoint_age_seconds",
-        "Age of the newest published checkpoint.",
-        lambda: None if log.checkpoint_at is None else max(0.0, clock.now() - log.checkpoint_at),
-    )
     upstream = UpstreamClient(
         settings.upstream.url,
         Limits(
@@ -181,6 +150,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
         consent,
         log,
         pseudonyms,
+        audit.upkeep,
         admin_tokens.load(settings.admin.tokens_file),
         registry,
         checks,

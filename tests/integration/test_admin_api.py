@@ -326,7 +326,7 @@ async def test_with_the_real_log_the_record_is_on_disk_when_the_answer_comes(tmp
     ("role", "may"),
     [
         ("platform", {"consent.put", "consent.withdraw", "consent.import", "consent.loaded", "openapi.get"}),
-        ("grafana", {"consent.get", "subject.pseudonyms", "keys.list", "metrics.get", "openapi.get"}),
+        ("grafana", {"consent.get", "subject.pseudonyms", "keys.list", "log.retention", "metrics.get", "openapi.get"}),
         ("ops", set(ACTIONS) - {"unknown"}),
     ],
 )
@@ -343,6 +343,8 @@ async def test_each_role_may_do_what_is_its_own(stage, role, may):
         "subject.pseudonyms": ("GET", "/v1/subjects/person:1/pseudonyms", {}),
         "keys.list": ("GET", "/v1/keys", {}),
         "keys.rotate": ("POST", "/v1/keys/rotate", {}),
+        "log.retention": ("GET", "/v1/log/retention", {}),
+        "log.prune": ("POST", "/v1/log/prune", {}),
         "openapi.get": ("GET", "/v1/openapi.json", {}),
         "metrics.get": ("GET", "/metrics", {}),
     }

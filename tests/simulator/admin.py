@@ -12,8 +12,10 @@ from prometheus_client import CollectorRegistry, Counter
 from audit_proxy.adapters.consent_sqlite import open_consent_store
 from audit_proxy.adapters.pseudonyms_keyed import open_keyring
 from audit_proxy.core.errors import AuditUnavailable
-from audit_proxy.core.record import decode
+from audit_proxy.core.record import Record, decode, encode, timestamp, uuid7
 from audit_proxy.frontends.admin import AdminFrontend
+from audit_proxy.pipeline.upkeep import Terms, Upkeep
+from audit_proxy.ports import Pruned
 from tests.simulator.files import SimulatedFiles
 
 TOKENS = {"platform": "consent", "grafana": "reader", "ops": "admin"}
@@ -55,6 +57,48 @@ class MemoryLog:
         return [(each.action, each.actor, each.reason) for each in self.records]
 
 
+class MemoryRetention:
+    """Port LogRetention. ``would``: the minimum index that pruning leaves; ``error``: what every question raises."""
+
+    def __init__(self, log):
+        self.log = log
+        self.minimum = self.would = 0
+        self.error = None
+        self.asked = []  # the ages below which records were to go
+        self.times = None
+        self.packed = 0
+
+    def _fail(self):
+        if self.error is not None:
+            raise self.error
+
+    async def pack(self):
+        self._fail()
+        self.packed += 1
+        return 1
+
+    async def prunable(self, before):
+        self._fail()
+        self.asked.append(before)
+        return self.would, self.minimum
+
+    async def prune(self, before, actor):
+        self._fail()
+        self.asked.append(before)
+        if self.would == self.minimum:
+            return None
+        record = Record(
+            v=1, id=uuid7(1.0, bytes(10)), ts=timestamp(1.0), node="n", kind="admin", action="log.prune", actor=actor
+        )
+        await self.log.append(encode(record))
+        former, self.minimum = self.minimum, self.would
+        return Pruned(record.id, self.minimum, former)
+
+    async def span(self):
+        self._fail()
+        return self.times
+
+
 class WallClock:
     def now(self):
         return time.time()
@@ -65,7 +109,7 @@ def token(name):
 
 
 @asynccontextmanager
-async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_open=False):
+async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_open=False, retention_s=30 * 86_400.0):
     """A running admin listener: ``call(method, path, who)``, ``store``, ``log``, ``base`` (its URL), ``port``."""
     log = log or MemoryLog()
     tokens = [
@@ -78,6 +122,9 @@ async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_op
             tmp_path / "consent.sqlite3", cache_entries=10_000, feed_interval_s=0.05, clock=WallClock()
         )
     keys = await open_keyring(SimulatedFiles(), SimulatedFiles(), b"k" * 32, WallClock(), fresh=True)
+    retention = MemoryRetention(log)
+    terms = Terms(retention_s=retention_s)
+    upkeep = Upkeep(log, retention, keys, WallClock(), terms, "node-1", lambda _kind: None, lambda *_: None)
     registry = CollectorRegistry()
     Counter("audit_proxy_sample", "A sample.", registry=registry).inc(7)
     kinds = []
@@ -85,6 +132,7 @@ async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_op
         store,
         log,
         keys,
+        upkeep,
         tokens,
         registry,
         checks or {},
@@ -103,7 +151,15 @@ async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_op
                 return session.request(method, base + path, headers={**bearer, **dict(headers)}, **more)
 
             yield SimpleNamespace(
-                call=call, log=log, store=store, keys=keys, base=base, port=port, frontend=frontend, kinds=kinds
+                call=call,
+                log=log,
+                store=store,
+                keys=keys,
+                retention=retention,
+                base=base,
+                port=port,
+                frontend=frontend,
+                kinds=kinds,
             )
     finally:
         await frontend.stop()

@@ -25,6 +25,8 @@ ACTIONS: dict[str, frozenset[str]] = {
     "subject.pseudonyms": frozenset({"reader", "admin"}),
     "keys.list": frozenset({"reader", "admin"}),
     "keys.rotate": frozenset({"admin"}),
+    "log.retention": frozenset({"reader", "admin"}),
+    "log.prune": frozenset({"admin"}),
     "metrics.get": frozenset({"reader", "admin"}),
     "openapi.get": frozenset({"consent", "reader", "admin"}),
     "unknown": frozenset({"consent", "reader", "admin"}),  # a path or method there is not: answered 404 or 405

@@ -28,7 +28,9 @@ from audit_proxy.frontends.admin.keys import KeysApi, SubjectApi
 from audit_proxy.frontends.admin.load import LoadApi
 from audit_proxy.frontends.admin.openapi import openapi
 from audit_proxy.frontends.admin.problems import AdminReason, Refused, problem
+from audit_proxy.frontends.admin.retention import RetentionApi
 from audit_proxy.frontends.admin.trail import OnRecord, Refusals, Trail
+from audit_proxy.pipeline.upkeep import Upkeep
 from audit_proxy.ports import AuditLog, Clock, ConsentAdmin, ConsentLoad, KeyEpochs, Pseudonymizer, SubjectKeys
 
 _HEADERS = {
@@ -63,6 +65,7 @@ class AdminFrontend:
         store: AdminStore,
         log: AuditLog,
         keys: AdminKeys,
+        upkeep: Upkeep,
         tokens: Iterable[Token],
         registry: CollectorRegistry,
         checks: Mapping[str, Check],
@@ -80,6 +83,7 @@ class AdminFrontend:
         self._import = LoadApi(store)
         self._subjects = SubjectApi(keys)
         self._keys = KeysApi(keys)
+        self._retention = RetentionApi(upkeep)
         self._metrics_open = metrics_open
         self._runner: web.AppRunner | None = None
 
@@ -97,6 +101,8 @@ class AdminFrontend:
             ("GET", "/v1/subjects/{subject}/pseudonyms", "subject.pseudonyms", self._subjects.pseudonyms),
             ("GET", "/v1/keys", "keys.list", self._keys.list),
             ("POST", "/v1/keys/rotate", "keys.rotate", self._keys.rotate),
+            ("GET", "/v1/log/retention", "log.retention", self._retention.look),
+            ("POST", "/v1/log/prune", "log.prune", self._retention.prune),
             ("GET", "/v1/openapi.json", "openapi.get", _openapi),
             ("GET", "/metrics", "metrics.get", self._metrics),
         )

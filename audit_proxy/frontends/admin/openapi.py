@@ -4,199 +4,18 @@ import functools
 from typing import Any
 
 from audit_proxy import __version__
-from audit_proxy.core.statements import APP_MAX, EVIDENCE_MAX, LINE_MAX, SOURCE_MAX
+from audit_proxy.core.statements import LINE_MAX
 from audit_proxy.frontends.admin.access import ACTIONS
 from audit_proxy.frontends.admin.problems import MEDIA_TYPE, STATUS, TITLES, AdminReason
-
-Schema = dict[str, Any]
-
-_TIME: Schema = {"type": "string", "format": "date-time", "description": "RFC 3339, with its offset."}
-_TIME_OR_NULL: Schema = {"type": ["string", "null"], "format": "date-time", "description": "RFC 3339, with its offset."}
-_COUNT: Schema = {"type": "integer", "minimum": 0}
-_SOURCE: Schema = {"type": "string", "maxLength": SOURCE_MAX, "description": "Where the statement was collected."}
-_EVIDENCE: Schema = {
-    "type": "string",
-    "maxLength": EVIDENCE_MAX,
-    "description": "What proves it, e.g. a form's version.",
-}
-_PURPOSE: Schema = {
-    "type": "string",
-    "pattern": r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$",
-    "description": "A fideslang data use; it covers those below it.",
-}
-_SCOPES: Schema = {
-    "description": "Scope tokens (RFC 6749 section 3.3): an array, or one string separated by single spaces.",
-    "oneOf": [{"type": "array", "items": {"type": "string"}, "minItems": 1}, {"type": "string", "minLength": 1}],
-}
-_APP: Schema = {"type": "string", "minLength": 1, "maxLength": APP_MAX, "description": "The OAuth client id."}
-_SUBJECT: Schema = {
-    "type": "string",
-    "pattern": "^[a-z][a-z0-9_.-]{0,62}:.+$",
-    "description": "The person: namespace:id.",
-    "examples": ["person:1001"],
-}
-
-
-def _object(properties: dict[str, Schema], *, optional: tuple[str, ...] = (), **more: Any) -> Schema:
-    required = [name for name in properties if name not in optional]
-    made: Schema = {"type": "object", "properties": properties, "additionalProperties": False, **more}
-    return made | ({"required": required} if required else {})
-
-
-_COUNTS: dict[str, Schema] = {
-    "lines": {**_COUNT, "description": "Lines read so far."},
-    "taken": {**_COUNT, "description": "Statements that changed something."},
-    "unchanged": {**_COUNT, "description": "Statements that were stored already."},
-    "superseded": {**_COUNT, "description": "Grants that a withdrawal or a newer grant stands against."},
-    "refused": {**_COUNT, "description": "Lines that are no valid statement."},
-    "withdrawals_refused": {**_COUNT, "description": "Of the refused lines, those that may have been withdrawals."},
-}
-_SCHEMAS: dict[str, Schema] = {
-    "Problem": {
-        "type": "object",
-        "description": "RFC 9457 problem details.",
-        "required": ["type", "title", "status", "reason"],
-        "properties": {
-            "type": {"type": "string"},
-            "title": {"type": "string"},
-            "status": {"type": "integer"},
-            "reason": {"enum": [reason.value for reason in AdminReason]},
-            "detail": {"type": "string"},
-            "applied": {"type": "boolean", "description": "The change is in force although the call was not recorded."},
-            "withdrawn_at": _TIME,
-        },
-    },
-    "GrantBody": _object(
-        {
-            "scopes": _SCOPES,
-            "purpose": _PURPOSE,
-            "expires_at": {**_TIME_OR_NULL, "description": "RFC 3339; null: until withdrawn."},
-            "granted_at": {
-                **_TIME_OR_NULL,
-                "description": "When the person gave it. Absent: now, which lifts a withdrawal. Given: it is superseded by "
-                "whatever came after.",
-            },
-            "source": _SOURCE,
-            "evidence": _EVIDENCE,
-        },
-        optional=("expires_at", "granted_at", "source", "evidence"),
-    ),
-    "WithdrawalBody": _object({"source": _SOURCE, "evidence": _EVIDENCE}, optional=("source", "evidence")),
-    "Statement": _object(
-        {
-            "app": _APP,
-            "subject": _SUBJECT,
-            "scopes": _SCOPES,
-            "purpose": _PURPOSE,
-            "expires_at": _TIME_OR_NULL,
-            "granted_at": {
-                **_TIME_OR_NULL,
-                "description": "When the person gave it. A grant without it never lifts a withdrawal.",
-            },
-            "source": _SOURCE,
-            "evidence": _EVIDENCE,
-            "withdrawn": {
-                "type": "boolean",
-                "description": "True: a withdrawal, from the app or (app '*') from all; then no scopes, purpose or expiry.",
-            },
-            "withdrawn_at": _TIME_OR_NULL,
-        },
-        optional=(
-            "scopes",
-            "purpose",
-            "expires_at",
-            "granted_at",
-            "source",
-            "evidence",
-            "withdrawn",
-            "withdrawn_at",
-        ),
-        description="One line of an import: a grant (scopes and purpose are needed) or a withdrawal.",
-    ),
-    "Held": _object(
-        {
-            "app": _APP,
-            "subject": _SUBJECT,
-            "withdrawn": {"type": "boolean", "description": "Whether a withdrawal stands and no grant came after it."},
-            "grants": {
-                "type": "array",
-                "items": _object(
-                    {
-                        "scopes": {"type": "array", "items": {"type": "string"}},
-                        "purpose": _PURPOSE,
-                        "expires_at": _TIME_OR_NULL,
-                        "granted_at": {**_TIME_OR_NULL, "description": "null: the statement did not say."},
-                        "recorded_at": _TIME,
-                        "source": _SOURCE,
-                        "evidence": _EVIDENCE,
-                        "in_effect": {"type": "boolean", "description": "No withdrawal came after it."},
-                    }
-                ),
-            },
-            "withdrawals": {
-                "type": "array",
-                "items": _object({"app": _APP, "withdrawn_at": _TIME, "source": _SOURCE, "evidence": _EVIDENCE}),
-            },
-        }
-    ),
-    "PutResult": _object({"outcome": {"const": "taken"}}),
-    "WithdrawResult": _object({"withdrawn_at": _TIME}),
-    "LoadedResult": _object({"loaded": {"const": True}}),
-    "Progress": _object(
-        {
-            "done": {"type": "boolean", "description": "True on the last line, where the file was read to its end."},
-            **_COUNTS,
-            "loaded": {"type": "boolean", "description": "Whether the store counts as loaded now."},
-            "sha256": {"type": "string", "pattern": "^[0-9a-f]{64}$", "description": "Of the bytes that were read."},
-            "problems": {
-                "type": "array",
-                "description": "The first refused lines.",
-                "items": _object({"line": {"type": "integer", "minimum": 1}, "reason": {"type": "string"}}),
-            },
-            "problem": {"$ref": "#/components/schemas/Problem"},
-        },
-        optional=("loaded", "sha256", "problems", "problem"),
-        description="One line of an import's answer; only the last has more than counts.",
-    ),
-    "EraseResult": _object(
-        {
-            "erased": {"const": True},
-            "epochs": {**_COUNT, "description": "In how many key epochs that had not been done before."},
-        }
-    ),
-    "Pseudonyms": _object(
-        {
-            "subject": _SUBJECT,
-            "pseudonyms": {
-                "type": "object",
-                "description": "By live key epoch; none where the person was erased.",
-                "additionalProperties": {"type": "string", "pattern": "^[A-Za-z0-9_-]{22}$"},
-            },
-        }
-    ),
-    "Keys": _object(
-        {
-            "epochs": {"type": "array", "items": _object({"epoch": {"type": "integer", "minimum": 1}, "began": _TIME})},
-            "in_force": {"type": "integer", "minimum": 1},
-        }
-    ),
-    "RotateResult": _object({"epoch": {"type": "integer", "minimum": 1}}),
-    "Live": _object({"status": {"const": "ok"}}),
-    "Ready": _object(
-        {
-            "status": {"enum": ["ok", "unready"]},
-            "checks": {"type": "object", "additionalProperties": {"enum": ["ok", "failed", "timeout"]}},
-        }
-    ),
-}
+from audit_proxy.frontends.admin.schemas import APP, SCHEMAS, SUBJECT
 
 _AUDITED = {"X-Audit-Id": {"description": "The call's record in the audit log.", "schema": {"type": "string"}}}
 _BODY = (AdminReason.request_too_large, AdminReason.request_timeout, AdminReason.media_type_unsupported)
 _DURABLE = (AdminReason.audit_unavailable, AdminReason.consent_unavailable, AdminReason.internal_error)
 _RECORDED = (AdminReason.audit_unavailable, AdminReason.internal_error)
 _PARAMETERS = [
-    {"name": "app", "in": "path", "required": True, "schema": _APP},
-    {"name": "subject", "in": "path", "required": True, "schema": _SUBJECT},
+    {"name": "app", "in": "path", "required": True, "schema": APP},
+    {"name": "subject", "in": "path", "required": True, "schema": SUBJECT},
 ]
 
 
@@ -240,7 +59,7 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "audit-proxy admin API",
             "version": __version__,
-            "description": "Consent, erasure, keys, health and metrics. Every call is a record of the audit log, durable before the "
+            "description": "Consent, erasure, keys, retention, health and metrics. Every call is a record of the audit log, durable before the "
             "answer; probes and metrics scrapes are not recorded.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -347,6 +166,27 @@ def openapi() -> dict[str, Any]:
                     *_RECORDED,
                 ),
             },
+            "/v1/log/retention": {
+                "get": _operation(
+                    "log.retention",
+                    "What retention has removed from the log, and what it would remove now.",
+                    _ok("Indices of records.", _content("Retention")),
+                    AdminReason.retention_unset,
+                    AdminReason.log_unusable,
+                    *_RECORDED,
+                ),
+            },
+            "/v1/log/prune": {
+                "post": _operation(
+                    "log.prune",
+                    "Carry retention out now: remove the segments whose records are all older than audit.retention_days.",
+                    _ok("What is kept.", _content("PruneResult")),
+                    AdminReason.retention_unset,
+                    AdminReason.log_unusable,
+                    AdminReason.keys_unavailable,
+                    *_RECORDED,
+                ),
+            },
             "/v1/openapi.json": {
                 "get": _operation(
                     "openapi.get",
@@ -388,7 +228,7 @@ def openapi() -> dict[str, Any]:
             },
         },
         "components": {
-            "schemas": _SCHEMAS,
+            "schemas": SCHEMAS,
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer", "description": "A token of admin-tokens.yaml."}
             },

@@ -26,6 +26,8 @@ class AdminReason(StrEnum):
     audit_unavailable = "audit_unavailable"
     consent_unavailable = "consent_unavailable"
     keys_unavailable = "keys_unavailable"
+    log_unusable = "log_unusable"
+    retention_unset = "retention_unset"
     internal_error = "internal_error"
 
 
@@ -46,6 +48,8 @@ STATUS: dict[AdminReason, int] = {
     AdminReason.audit_unavailable: 503,
     AdminReason.consent_unavailable: 503,
     AdminReason.keys_unavailable: 503,
+    AdminReason.log_unusable: 503,
+    AdminReason.retention_unset: 409,
     AdminReason.internal_error: 500,
 }
 TITLES: dict[AdminReason, str] = {
@@ -65,6 +69,8 @@ TITLES: dict[AdminReason, str] = {
     AdminReason.audit_unavailable: "The call cannot be recorded now",
     AdminReason.consent_unavailable: "The consent store does not answer",
     AdminReason.keys_unavailable: "The pseudonym keys cannot be changed now",
+    AdminReason.log_unusable: "The log's files cannot be read or changed",
+    AdminReason.retention_unset: "The configuration sets no retention",
     AdminReason.internal_error: "Something went wrong",
 }
 MEDIA_TYPE = "application/problem+json"
