@@ -38,7 +38,6 @@ def load_catalog(settings: Settings) -> Catalog:
         return compile_catalog(
             openapi,
             overlay,
-            namespace=platform.subject_namespace,
             hash=digest.hexdigest()[:16],
             categories=categories(),
         )

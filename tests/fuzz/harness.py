@@ -26,7 +26,7 @@ _KEY = note.verifier_key("example.com/log", _SEED)
 
 
 def _compiled(overlay: dict | None) -> Catalog:
-    return compile_catalog(_DOCUMENT, overlay, namespace="person", hash="h", categories=_CATEGORIES)
+    return compile_catalog(_DOCUMENT, overlay, hash="h", categories=_CATEGORIES)
 
 
 _PLAN = (

@@ -36,7 +36,6 @@ def compile_catalog(
     openapi: dict[str, Any],
     overlay: dict[str, Any] | None,
     *,
-    namespace: str,
     hash: str,  # noqa: A002  (the field's name in records)
     categories: frozenset[str],
 ) -> Catalog:
@@ -64,7 +63,7 @@ def compile_catalog(
         raise CatalogError(f"the document is not valid OpenAPI: {type(error).__name__}: {error}") from error
     if not operations:
         raise CatalogError("paths: no operation is described")
-    return Catalog(hash, tuple(operations), namespace, implies, dialect, tuple(dict.fromkeys(findings)))
+    return Catalog(hash, tuple(operations), implies, dialect, tuple(dict.fromkeys(findings)))
 
 
 class _Compiler:

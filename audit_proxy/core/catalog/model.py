@@ -167,7 +167,6 @@ class Catalog:
 
     hash: str
     operations: tuple[Operation, ...]
-    namespace: str
     scope_implies: Mapping[str, frozenset[str]]  # transitive closure
     dialect: str = "problem"
     findings: tuple[str, ...] = ()

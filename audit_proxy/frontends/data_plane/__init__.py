@@ -1,8 +1,8 @@
 """The proxy itself: aiohttp server on one side, aiohttp client on the other, ``pipeline`` between.
 
 ``exchange`` holds one request's way, with ``stages`` what it goes through; ``server`` the listener, ``connections`` those
-that it has taken, ``pace`` how slow they may be; ``framing`` what is a request at all; ``headers`` what passes in each direction; ``coding`` content
-codings; ``streams`` answers judged chunk by chunk, ``relay`` bodies that pass unjudged; ``writes`` what is not safe to
-repeat; ``problems`` refusals on the wire; ``upstream`` the client, ``deadlines`` its time limits; ``peer`` who a verified
-client certificate names.
+that it has taken, ``pace`` how slow they may be; ``framing`` what is a request at all; ``peer`` who a verified client
+certificate names; ``headers`` what passes in each direction; ``coding`` content codings; ``streams`` answers judged chunk
+by chunk, ``relay`` bodies that pass unjudged; ``writes`` what is not safe to repeat; ``problems`` refusals on the wire;
+``upstream`` the client, ``deadlines`` its time limits.
 """

@@ -99,9 +99,8 @@ class UpstreamClient:
             raw, complete = await read_limited(response, limit)
             return Answer(response.status, response.headers, raw, complete)
         except asyncio.CancelledError as error:
-            if not deadline.passed:
-                raise
-            deadline.task.uncancel()
+            if not deadline.passed or deadline.task.uncancel():
+                raise  # the cancellation of somebody else
             raise translated(TimeoutError(), response) from error
         except FAILURES as error:
             raise translated(error, response) from error

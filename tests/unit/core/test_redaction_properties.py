@@ -285,7 +285,7 @@ def operation_for(schema: dict[str, Any]) -> tuple[Operation, tuple[str, ...]]:
             }
         },
     }
-    catalog = compile_catalog(document, None, namespace="person", hash="h", categories=CATEGORIES)
+    catalog = compile_catalog(document, None, hash="h", categories=CATEGORIES)
     return catalog.operations[0], catalog.findings
 
 

@@ -26,7 +26,7 @@ def overlay():
 
 
 def compiled(openapi, overlay):
-    return compile_catalog(openapi, overlay, namespace="person", hash="x", categories=categories())
+    return compile_catalog(openapi, overlay, hash="x", categories=categories())
 
 
 def test_the_vendors_file_is_plain_openapi(openapi):
@@ -49,7 +49,7 @@ def test_nothing_is_forgotten(openapi, overlay):
 
 def test_without_the_overlay_nothing_is_classified(openapi):
     """The vendor's file alone leaves findings: it is the overlay that says whose data it is."""
-    assert compile_catalog(openapi, None, namespace="person", hash="x", categories=categories()).findings
+    assert compile_catalog(openapi, None, hash="x", categories=categories()).findings
 
 
 def test_only_two_operations_are_nobodys(openapi, overlay):

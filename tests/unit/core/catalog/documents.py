@@ -11,7 +11,7 @@ CATEGORIES = frozenset(
 
 
 def build(document: dict[str, Any], overlay: dict[str, Any] | None = None) -> Catalog:
-    return compile_catalog(document, overlay, namespace="person", hash="h", categories=CATEGORIES)
+    return compile_catalog(document, overlay, hash="h", categories=CATEGORIES)
 
 
 def catalog() -> Catalog:
