@@ -4,6 +4,7 @@ Invariants:
 
 - Only what a record says is counted: a disclosure names the person among its subjects. Being the holder of a token with
   which an app asked is told apart from being disclosed.
+- A request is counted once, whatever number of records (intent, chunks, outcome) share its id.
 - A person is known by several pseudonyms, one for each live key epoch.
 """
 
@@ -17,17 +18,21 @@ from audit_proxy.core.record import Group, Record, by_record, decode
 
 @dataclass(slots=True)
 class Account:
-    """One app's dealings with one person. Counters count records."""
+    """One app's dealings with one person."""
 
     first: dt.datetime
     last: dt.datetime
-    requests: int = 0  # in which the person came up in any way
-    disclosed: Counter[str] = field(default_factory=Counter)  # category -> times
+    ids: set[str] = field(default_factory=set)  # of the requests in which the person came up in any way
+    disclosed: Counter[str] = field(default_factory=Counter)  # category -> records
     withheld: Counter[str] = field(default_factory=Counter)
     grounds: set[str] = field(default_factory=set)  # on which something was disclosed
     reasons: set[str] = field(default_factory=set)  # for which something was withheld
     as_holder: int = 0  # requests with the person's own token
     asked_for: int = 0  # requests that named exactly this person
+
+    @property
+    def requests(self) -> int:
+        return len(self.ids)
 
 
 def report(lines: Iterable[bytes], names: Collection[str]) -> dict[str, Account]:
@@ -52,13 +57,14 @@ def _add(accounts: dict[str, Account], parts: Sequence[Record], names: frozenset
         return
     account = accounts.setdefault(first.app, Account(first.ts, first.ts))
     account.first, account.last = min(account.first, first.ts), max(account.last, first.ts)
-    account.requests += 1
+    if first.id not in account.ids:
+        account.ids.add(first.id)
+        account.as_holder += is_holder
+        account.asked_for += asked
     account.disclosed.update({category for group in disclosed for category in group.categories})
     account.withheld.update({category for group in withheld for category in group.categories})
     account.grounds.update(group.consent for group in disclosed)
     account.reasons.update(group.consent for group in withheld)
-    account.as_holder += is_holder
-    account.asked_for += asked
 
 
 def _about(groups: Iterable[Group], names: frozenset[str]) -> list[Group]:

@@ -70,3 +70,18 @@ def test_a_line_that_is_no_record_is_told():
     """Where it may be about the person."""
     with pytest.raises(ValueError):
         report([b'{"OLD": "OLD"}'], NAMES)
+
+
+def test_a_write_and_a_stream_are_one_request_each():
+    """An intent or a chunk is no request of its own, though what a chunk disclosed counts."""
+    about = {"holder": "NEW", "asked": ("OLD",)}
+    account = report(
+        [
+            line(1, phase="intent", **about),
+            line(1, **about),
+            line(2, phase="chunk", seq=1, disclosed=(group("OLD"),), **about),
+            line(2, **about),
+        ],
+        NAMES,
+    )["quiz"]
+    assert (account.requests, account.as_holder, account.asked_for, account.disclosed) == (2, 2, 2, {"user.name": 1})
