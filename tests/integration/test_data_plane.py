@@ -25,12 +25,6 @@ def _json(data: bytes) -> Any:
 
 
 @pytest.fixture
-async def upstream():
-    async with RecordingUpstream() as up:
-        yield up
-
-
-@pytest.fixture
 async def proxy(tmp_path: Path, upstream: RecordingUpstream):
     async with running_proxy(tmp_path, upstream.url, document()) as running:
         yield running

@@ -72,12 +72,6 @@ def _platform() -> dict[str, Any]:
 
 
 @pytest.fixture
-async def upstream():
-    async with RecordingUpstream() as up:
-        yield up
-
-
-@pytest.fixture
 async def proxy(tmp_path: Path, upstream: RecordingUpstream):
     async with running_proxy(tmp_path, upstream.url, _platform(), limits={"response_body_bytes": LIMIT}) as running:
         yield running

@@ -8,21 +8,14 @@ import sys
 from pathlib import Path
 
 import aiohttp
-import pytest
 
 from tests.simulator.people import document
 from tests.simulator.proxy import ProxyProcess, proxy_process
-from tests.simulator.recording import UNTIL_GONE, RecordingUpstream
+from tests.simulator.recording import UNTIL_GONE
 
 ANN = {"id": "1", "name": "nameof1"}
 IN_FLIGHT = 20
 BLOB = bytes(range(256)) * 1024 * 128  # 32 MiB: more than sockets hold
-
-
-@pytest.fixture
-async def upstream():
-    async with RecordingUpstream() as up:
-        yield up
 
 
 async def stopped_listening(proxy: ProxyProcess) -> None:

@@ -79,12 +79,6 @@ PLATFORM = {
 
 
 @pytest.fixture
-async def upstream():
-    async with RecordingUpstream() as up:
-        yield up
-
-
-@pytest.fixture
 async def proxy(tmp_path: Path, upstream: RecordingUpstream):
     async with running_proxy(tmp_path, upstream.url, PLATFORM) as running:
         await running.grant("2")

@@ -26,12 +26,6 @@ def _platform() -> dict:
 
 
 @pytest.fixture
-async def upstream():
-    async with RecordingUpstream() as up:
-        yield up
-
-
-@pytest.fixture
 async def proxy(tmp_path: Path, upstream: RecordingUpstream):
     async with running_proxy(tmp_path, upstream.url, _platform()) as running:
         yield running
