@@ -19,7 +19,7 @@ import contextlib
 import gzip
 import json
 import zlib
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
@@ -68,7 +68,7 @@ class Recorded:
 @dataclass(frozen=True, slots=True)
 class _Reply:
     fits: Callable[[Recorded], bool]
-    make: Callable[[Recorded], Iterable[Piece] | AsyncIterator[Piece]]
+    make: Callable[[Recorded], Iterable[Piece] | AsyncGenerator[Piece, None]]
     closes: bool
 
 
@@ -105,7 +105,7 @@ class RecordingUpstream:
         coding: str | None = None,
         chunks: Iterable[bytes] | Callable[[], Iterable[bytes]] | None = None,
         length: int | None = None,
-        pieces: Iterable[Piece] | Callable[[Recorded], Iterable[Piece] | AsyncIterator[Piece]] | None = None,
+        pieces: Iterable[Piece] | Callable[[Recorded], Iterable[Piece] | AsyncGenerator[Piece, None]] | None = None,
         delay: float = 0.0,
         close: bool = False,
         method: str | None = None,
@@ -233,10 +233,11 @@ class RecordingUpstream:
         request.complete = True
         chosen = next((one for one in reversed(self._replies) if one.fits(request)), None)
         made = chosen.make(request) if chosen is not None else [_NOT_FOUND]
-        if isinstance(made, AsyncIterator):
-            async for piece in made:
-                if not await self._say(reader, writer, piece):
-                    return False
+        if isinstance(made, AsyncGenerator):
+            async with contextlib.aclosing(made) as pieces:
+                async for piece in pieces:
+                    if not await self._say(reader, writer, piece):
+                        return False
         else:
             for piece in made:
                 if not await self._say(reader, writer, piece):

@@ -45,14 +45,20 @@ def connect(path: Path, *, cache_kib: int, read_only: bool) -> sqlite3.Connectio
     connection = sqlite3.connect(
         path, isolation_level=None, check_same_thread=False, timeout=_BUSY_S, cached_statements=64
     )
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.execute("PRAGMA synchronous = FULL")  # a withdrawal that was answered survives a power cut
-    connection.execute(f"PRAGMA cache_size = -{cache_kib}")
-    connection.execute("PRAGMA temp_store = MEMORY")
-    connection.execute("PRAGMA wal_autocheckpoint = 8000")  # pages: an import rewrites the same ones many times over
-    connection.execute("PRAGMA trusted_schema = OFF")
-    if read_only:
-        connection.execute("PRAGMA query_only = ON")
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # a withdrawal that was answered survives a power cut
+        connection.execute(f"PRAGMA cache_size = -{cache_kib}")
+        connection.execute("PRAGMA temp_store = MEMORY")
+        connection.execute(
+            "PRAGMA wal_autocheckpoint = 8000"
+        )  # pages: an import rewrites the same ones many times over
+        connection.execute("PRAGMA trusted_schema = OFF")
+        if read_only:
+            connection.execute("PRAGMA query_only = ON")
+    except BaseException:  # what is no database says so at the first command
+        connection.close()
+        raise
     return connection
 
 
@@ -108,8 +114,8 @@ class Lane:
         self._path = path
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"consent-{name}")
         try:
-            self._connection = connect(path, cache_kib=cache_kib, read_only=read_only)
             self._file = self._identity()
+            self._connection = connect(path, cache_kib=cache_kib, read_only=read_only)
         except BaseException:
             self._thread.shutdown()
             raise
