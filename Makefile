@@ -29,11 +29,13 @@ test-newer:
 	@.venv-newer/bin/python -m pytest -q -p no:cacheprovider
 
 # Each target for FUZZ_SECONDS; ends with the first that finds something, whose input then stands in build/fuzz.
+# FUZZ_SEED=0 tries something new each time; any other number can be repeated, so that CI fails for a change and not by luck.
 FUZZ_SECONDS ?= 60
+FUZZ_SEED ?= 0
 fuzz: $(VENV)/.fuzz-installed
 	@for target in $$($(BIN)/python -m tests.fuzz.run 2>/dev/null); do \
 		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-		$(BIN)/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) >build/fuzz-$$target.txt 2>&1 || { cat build/fuzz-$$target.txt; exit 1; }; \
+		PYTHONHASHSEED=1 $(BIN)/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) $(FUZZ_SEED) >build/fuzz-$$target.txt 2>&1 || { cat build/fuzz-$$target.txt; exit 1; }; \
 		grep -h number_of_executed_units build/fuzz-$$target.txt; \
 	done
 

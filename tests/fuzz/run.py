@@ -1,6 +1,6 @@
-"""Runs one target under atheris: ``python -m tests.fuzz.run TARGET SECONDS``; without arguments, names the targets.
+"""Runs one target under atheris: ``python -m tests.fuzz.run TARGET SECONDS [SEED]``; without arguments, names the targets.
 
-Exit code 0: nothing was found. What was found stands in ``build/fuzz/``; it belongs into ``found.py`` once it is understood.
+A SEED other than 0 makes a run that can be repeated (with ``PYTHONHASHSEED`` set too). Exit code 0: nothing was found. What was found stands in ``build/fuzz/``; it belongs into ``found.py`` once it is understood.
 """
 
 import sys
@@ -18,12 +18,19 @@ def main() -> None:
     if len(sys.argv) == 1:
         print(*TARGETS)
         return
-    name, seconds = sys.argv[1], int(sys.argv[2])
+    name, seconds, seed = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]) if len(sys.argv) > 3 else 0
     FOUND.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as corpus:
-        for number, seed in enumerate(SEEDS[name]):
-            (Path(corpus) / str(number)).write_bytes(seed)
-        options = [f"-max_total_time={seconds}", "-max_len=4096", "-timeout=20", "-rss_limit_mb=2048", "-verbosity=0"]
+        for number, example in enumerate(SEEDS[name]):
+            (Path(corpus) / str(number)).write_bytes(example)
+        options = [
+            f"-max_total_time={seconds}",
+            f"-seed={seed}",
+            "-max_len=4096",
+            "-timeout=20",
+            "-rss_limit_mb=2048",
+            "-verbosity=0",
+        ]
         atheris.Setup(
             [sys.argv[0], *options, "-print_final_stats=1", f"-artifact_prefix={FOUND}/{name}-", corpus], TARGETS[name]
         )

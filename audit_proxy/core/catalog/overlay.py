@@ -3,7 +3,6 @@
 Source: https://spec.openapis.org/overlay/v1.0.0.html, section 4.4 (Action Object).
 """
 
-import copy
 from typing import Any
 
 import jsonpath_rfc9535 as jsonpath
@@ -23,7 +22,7 @@ def apply_overlay(document: dict[str, Any], overlay: dict[str, Any]) -> tuple[di
     actions = overlay.get("actions")
     if not isinstance(actions, list) or not actions:
         raise OverlayError("actions: must be a list with at least one action")
-    result = copy.deepcopy(document)
+    result = _written_out(document)
     findings: list[str] = []
     for number, action in enumerate(actions):
         where = f"actions[{number}]"
@@ -37,23 +36,33 @@ def apply_overlay(document: dict[str, Any], overlay: dict[str, Any]) -> tuple[di
         if unknown:
             raise OverlayError(f"{where}: unknown key {unknown[0]!r}")
         try:
-            nodes = list(jsonpath.find(action["target"], result))
+            # a selector may name one place twice
+            places = list(dict.fromkeys(node.location for node in jsonpath.find(action["target"], result)))
         except jsonpath.JSONPathError as error:
             raise OverlayError(f"{where}: target {action['target']!r} is not a JSONPath: {error}") from error
-        if not nodes:
+        if not places:
             findings.append(f"{where}: target {action['target']!r} matches nothing in the document")
-        if len(nodes) > MAX_MATCHES:
+        if len(places) > MAX_MATCHES:
             raise OverlayError(f"{where}: target matches more than {MAX_MATCHES} places")
         if action.get("remove") is True:
             # last first, so that removing one element of an array does not move the next
-            for node in sorted(nodes, key=lambda n: [str(part).zfill(9) for part in n.location], reverse=True):
-                _remove(result, node.location, where)
+            for place in sorted(places, key=lambda place: [str(part).zfill(9) for part in place], reverse=True):
+                _remove(result, place, where)
         elif "update" in action:
-            for node in nodes:
-                _update(result, node.location, action["update"], where)
+            for place in places:
+                _update(result, place, action["update"], where)
         else:
             raise OverlayError(f"{where}: needs 'update' or 'remove: true'")
     return result, findings
+
+
+def _written_out(value: Any) -> Any:
+    """A copy in which no two places share a value, as aliases of YAML do: what is said of one place is said of it alone."""
+    if isinstance(value, dict):
+        return {key: _written_out(one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [_written_out(one) for one in value]
+    return value
 
 
 def _parent(document: Any, location: tuple[str | int, ...]) -> Any:
@@ -77,7 +86,7 @@ def _update(document: Any, location: tuple[str | int, ...], update: Any, where: 
             raise OverlayError(f"{where}: the target is an object, so 'update' must be one")
         _merge(target, update)
     elif isinstance(target, list):
-        target.append(copy.deepcopy(update))
+        target.append(_written_out(update))
     else:
         raise OverlayError(f"{where}: the target must be an object or an array, not a scalar")
 
@@ -88,6 +97,6 @@ def _merge(target: dict[str, Any], update: dict[str, Any]) -> None:
         if isinstance(present, dict) and isinstance(value, dict):
             _merge(present, value)
         elif isinstance(present, list) and isinstance(value, list):
-            present.extend(copy.deepcopy(value))
+            present.extend(_written_out(value))
         else:
-            target[key] = copy.deepcopy(value)
+            target[key] = _written_out(value)

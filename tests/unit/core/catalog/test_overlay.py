@@ -28,6 +28,37 @@ def test_remove_takes_every_match() -> None:
     assert result == {"a": [{"y": 3}]}
 
 
+def test_places_that_share_a_value_are_marked_one_by_one() -> None:
+    """What YAML aliases write once stands in two places: an action on one of them leaves the other as it was."""
+    shared = {"type": "object", "properties": {"id": {}, "total": {}}}
+    document = {"page": {"item": shared}, "other": shared}
+    marked, _ = _apply(document, {"target": "$.page.item.properties.id", "update": {"x-data-category": "none"}})
+    assert marked["page"]["item"]["properties"]["id"] == {"x-data-category": "none"}
+    assert marked["other"]["properties"]["id"] == {}
+    emptied, _ = _apply(document, {"target": "$..properties.*", "remove": True})
+    assert emptied == {
+        "page": {"item": {"type": "object", "properties": {}}},
+        "other": {"type": "object", "properties": {}},
+    }
+
+
+def test_an_update_that_shares_a_value_is_written_out_as_well() -> None:
+    """A later action on one of the new places does not reach the other."""
+    shared = {"tags": []}
+    result, _ = _apply(
+        {"a": {}},
+        {"target": "$.a", "update": {"one": shared, "two": shared}},
+        {"target": "$.a.one.tags", "update": "x"},
+    )
+    assert result == {"a": {"one": {"tags": ["x"]}, "two": {"tags": []}}}
+
+
+def test_a_place_named_twice_is_changed_once() -> None:
+    """A JSONPath may yield one node several times."""
+    assert _apply({"a": {"b": 1, "c": 2}}, {"target": "$.a['b','b']", "remove": True})[0] == {"a": {"c": 2}}
+    assert _apply({"a": []}, {"target": "$['a','a']", "update": 1})[0] == {"a": [1]}
+
+
 def test_a_target_without_a_match_is_a_finding() -> None:
     """An overlay that has lost its place is reported, not ignored."""
     _, findings = _apply({"a": 1}, {"target": "$.b", "update": {}})
