@@ -16,14 +16,15 @@ from audit_proxy.core.bearer import PARAMETER, bearer_token
 from audit_proxy.core.catalog.matcher import Match, Matcher
 from audit_proxy.core.catalog.model import Catalog, Operation
 from audit_proxy.core.catalog.parameters import Asked, judge_parameters
-from audit_proxy.core.catalog.target import Target, parse_target, without_parameter
+from audit_proxy.core.catalog.target import Target, parse_target, without_parameter, without_values
 from audit_proxy.core.consent import satisfies
 from audit_proxy.core.errors import Reason, Refusal, SubjectIdsUnavailable
 from audit_proxy.core.exchange import Request
 from audit_proxy.core.gateway import GatewayRules, gateway_identity
 from audit_proxy.core.identity import Identity
 from audit_proxy.core.inspection import RawId
-from audit_proxy.core.policy import App, AppStatus, Mode, Policy
+from audit_proxy.core.policy import App, AppStatus, Mode, Policy, RefusedThirdParty
+from audit_proxy.pipeline.permissions import NOBODY_KNOWN, Asker, Permissions, refusal_of
 from audit_proxy.ports import AppRegistry, SubjectIds, TokenResolver
 
 BodyReader = Callable[[], Awaitable["bytes | Refusal"]]
@@ -61,6 +62,11 @@ class Admission(msgspec.Struct, eq=False):
         return self.identity.app if self.identity is not None else ""
 
     @property
+    def asker(self) -> Asker:
+        """For whom people permit."""
+        return Asker(self.app, self.identity.holder if self.identity is not None else None, self.available, self.now)
+
+    @property
     def label(self) -> str:
         """The app's name in metrics."""
         return self.app.label if self.app is not None else "other"
@@ -76,6 +82,7 @@ class Admitter:
         tokens: TokenResolver,
         apps: AppRegistry,
         ids: SubjectIds,
+        permissions: Permissions,
         *,
         unsafe_token_in_query: bool = False,
         gateway: GatewayRules | None = None,
@@ -89,6 +96,7 @@ class Admitter:
         self._tokens = tokens
         self._apps = apps
         self._ids = ids
+        self._permissions = permissions
         self._gateway = gateway
         self._unsafe_token_in_query = unsafe_token_in_query
         self._available: dict[tuple[frozenset[str], frozenset[str]], frozenset[str]] = {}
@@ -211,9 +219,27 @@ class Admitter:
             if asked.token_scopes
             else admission.requirements
         )
-        if satisfies(needed, admission.available) or (operation.unjudged and not needed):
+        if not (satisfies(needed, admission.available) or (operation.unjudged and not needed)):
+            return self._scope_refusal(needed, admission)
+        if asked.people and operation.lists_people and admission.mode is Mode.enforce:
+            return await self._ask_for_fewer(operation, admission, asked)
+        return None
+
+    async def _ask_for_fewer(self, operation: Operation, admission: Admission, asked: Asked) -> Refusal | None:
+        """Takes out of arrays of people who refuses: the platform would say of them what it does not of an unknown id."""
+        rule = self._policy.operations.get(operation.id)
+        if ((rule and rule.refused_third_party) or self._policy.refused_third_party) is not RefusedThirdParty.drop:
             return None
-        return self._scope_refusal(needed, admission)
+        assert admission.target is not None  # a match has one
+        permissions, _, _ = await self._permissions.of(admission.asker, admission.people)
+        needed = admission.requirements
+        refusing = {one for one in asked.people if refusal_of(permissions.get(one, NOBODY_KNOWN), needed) is not None}
+        if refusing:
+            fewer = without_values(admission.target, operation.lists_people, refusing)
+            if fewer is None:
+                return Refusal(Reason.not_found)
+            admission.target = fewer
+        return None
 
     def _scopes(self, admission: Admission) -> frozenset[str]:
         if admission.identity is None or admission.app is None:

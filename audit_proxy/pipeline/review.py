@@ -4,10 +4,9 @@ Invariants:
 
 - A third party who is withheld and an id that does not exist give the same ``Outcome``: status 404, our own body.
 - An answer whose status or media type is not described keeps its status and loses its body.
-- A person whom the path names and who refuses is an unknown one, whatever the platform answers: also nothing, a redirect,
-  or what cannot be looked into.
+- A person whom the path, or another parameter of one value, names and who refuses is an unknown one, whatever the
+  platform answers: also nothing, a redirect, or what cannot be looked into.
 - Whoever's id is not mapped to a subject is a third party without a grant; so is everyone while ids cannot be looked up.
-- Without a consent store, third parties are withheld; the holder too, unless a named setting says otherwise.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -17,21 +16,15 @@ import msgspec
 
 from audit_proxy.core.catalog.expressions import HOLDER, HOLDER_ID, Named, in_answer
 from audit_proxy.core.catalog.model import Field, MediaPlan, Operation
-from audit_proxy.core.consent import (
-    NOTHING_KNOWN,
-    Permission,
-    Standing,
-    holder_permission,
-    satisfies,
-    third_party_permission,
-)
-from audit_proxy.core.errors import Consent, ConsentUnavailable, Reason, Refusal, SubjectIdsUnavailable
+from audit_proxy.core.consent import Permission
+from audit_proxy.core.errors import Consent, Reason, Refusal, SubjectIdsUnavailable
 from audit_proxy.core.exchange import Response
 from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, is_id, parse, render
 from audit_proxy.core.policy import OperationRule, Policy
 from audit_proxy.core.redaction import GONE, NOBODY, Group, Redactor, Terms, VerdictCache, verdicts_of
 from audit_proxy.pipeline.admit import Admission
-from audit_proxy.ports import ConsentStore, SubjectIds
+from audit_proxy.pipeline.permissions import NOBODY_KNOWN, Permissions, refusal_of
+from audit_proxy.ports import SubjectIds
 
 NO_RULE = OperationRule()
 
@@ -46,7 +39,7 @@ class Outcome(msgspec.Struct, eq=False):
     disclosed: tuple[Group, ...] = ()
     withheld: tuple[Group, ...] = ()
     unclassified: int = 0
-    people: Mapping[RawId, str] = {}  # everyone the path or the answer named -> subject; who is not mapped is left out
+    people: Mapping[RawId, str] = {}  # whom request and answer name -> subject; who is not mapped is left out
     holder: Collection[RawId] = ()  # those of them that mean the holder
     unmapped: int = 0  # ids of the answer that mean nobody we know
     found: Collection[RawId] = ()  # everyone the answer named
@@ -57,10 +50,10 @@ class Outcome(msgspec.Struct, eq=False):
 class Reviewer:
     """Holds what review needs; one instance serves all requests."""
 
-    def __init__(self, policy: Policy, ids: SubjectIds, consent: ConsentStore, max_depth: int) -> None:
+    def __init__(self, policy: Policy, ids: SubjectIds, permissions: Permissions, max_depth: int) -> None:
         self._policy = policy
         self._ids = ids
-        self._consent = consent
+        self._permissions = permissions
         self._max_depth = max_depth
         self._verdicts: VerdictCache = {}
 
@@ -78,18 +71,17 @@ class Reviewer:
         return media if media.status == 404 else await self.conceal(admission, media)
 
     async def conceal(self, admission: Admission, outcome: Outcome) -> Outcome:
-        """The outcome of an answer that was not looked into, or the one of an unknown id where a person whom the path
-        names refuses.
+        """The outcome of an answer that was not looked into, or the one of an unknown id where a person whom the
+        request names refuses.
         """
-        people = admission.asked.path_people if admission.asked is not None else ()
+        people = admission.asked.must_permit if admission.asked is not None else ()
         if not people:
             return outcome
         known = admission.people
         subjects: dict[RawId, str] = {raw: known[raw] for raw in people if raw in known}
-        permissions, _, _ = await self._permissions(admission, subjects)
-        nobody = Permission(None, Consent.subject_unmapped)
+        permissions, _, _ = await self._permissions.of(admission.asker, subjects)
         for one in people:
-            permissions.setdefault(one, nobody)
+            permissions.setdefault(one, NOBODY_KNOWN)
         if _refuser(people, permissions, admission.requirements) is None:
             return outcome
         return Outcome(404, None, refusal=Refusal(Reason.not_found), people=subjects, uninspected=outcome.uninspected)
@@ -100,7 +92,7 @@ class Reviewer:
         plan: Field = media.field
         value = parse(response.body, lines=media.lines, events=media.events)
         ids = find_subjects(plan, value, self._max_depth)
-        path_people = admission.asked.path_people if admission.asked is not None else []
+        must_permit = admission.asked.must_permit if admission.asked is not None else []
         named = _named(admission, media, value) if media.named else NOBODY
         about = ids.union(filter(is_id, chain(*named.values()))) - {HOLDER_ID} if named else ids
         why_nobody = Consent.subject_unmapped
@@ -109,20 +101,20 @@ class Reviewer:
         except SubjectIdsUnavailable as error:
             subjects, why_nobody = error.known, Consent.subjects_unavailable
         unmapped = [raw for raw in about if raw not in subjects] if len(subjects) < len(about) else []
-        if path_people:
+        if must_permit:
             known = admission.people
-            subjects = {**subjects, **{raw: known[raw] for raw in path_people if raw in known}}
-            unmapped += [raw for raw in path_people if raw not in known]
+            subjects = {**subjects, **{raw: known[raw] for raw in must_permit if raw in known}}
+            unmapped += [raw for raw in must_permit if raw not in known]
         holder = admission.identity.holder if admission.identity is not None else None
         if HOLDER in named and holder is not None:
             subjects = {**subjects, HOLDER_ID: holder}
-        permissions, own, holder_permits = await self._permissions(admission, subjects)
+        permissions, own, holder_permits = await self._permissions.of(admission.asker, subjects)
         if unmapped:
             permissions.update(dict.fromkeys(unmapped, Permission(None, why_nobody)))
             unmapped = _new(unmapped, admission)
         rule = self._policy.operations.get(operation.id, NO_RULE)
         requirements = admission.requirements
-        refuser = _refuser(path_people, permissions, requirements)
+        refuser = _refuser(must_permit, permissions, requirements)
         terms = Terms(
             admission.available,
             requirements,
@@ -160,47 +152,6 @@ class Reviewer:
             found=ids,
             changed=bool(redacted.withheld),
         )
-
-    async def _permissions(
-        self, admission: Admission, subjects: Mapping[RawId, str]
-    ) -> tuple[dict[RawId, Permission], Collection[RawId], bool]:
-        """What everyone permits, which ids mean the holder, and whether the holder still permits at all."""
-        identity, app = admission.identity, admission.app
-        holder = identity.holder if identity is not None else None
-        wanted = [*subjects.values()]
-        if holder is not None:
-            wanted.append(holder)
-        if not wanted or app is None:
-            nothing = Permission(None, Consent.no_grant)
-            return dict.fromkeys(subjects, nothing), (), False
-        available = admission.available
-        standings: Mapping[str, Standing] = {}
-        missing: Consent | None = None
-        try:
-            standings = await self._consent.standings(app.id, wanted)
-            if not self._consent.loaded:
-                missing = Consent.consent_not_loaded
-        except ConsentUnavailable:
-            missing = Consent.consent_unavailable
-        if holder is None:
-            own = Permission(None, Consent.no_grant)
-        elif missing is Consent.consent_unavailable:
-            passes = self._policy.unsafe_holder_passes_without_consent_store
-            own = Permission(available, Consent.token) if passes else Permission(None, missing)
-        else:
-            own = holder_permission(standings.get(holder, NOTHING_KNOWN), available)
-        mine = [raw for raw, name in subjects.items() if name == holder] if holder in subjects.values() else ()
-        if missing is not None:
-            refused = Permission(None, missing)
-            return {**dict.fromkeys(subjects, refused), **dict.fromkeys(mine, own)}, mine, own.scopes is not None
-        known = {id(one): one for one in standings.values()}  # few differ, and the mapping holds them all
-        permitted = {
-            key: third_party_permission(one, available, app.purpose, admission.now) for key, one in known.items()
-        }
-        found = {raw: permitted[id(standings[name])] for raw, name in subjects.items()}
-        for raw in mine:
-            found[raw] = own
-        return found, mine, own.scopes is not None
 
 
 def stream_plan(operation: Operation, response: Response) -> MediaPlan | None:
@@ -251,13 +202,11 @@ def _new(unmapped: Iterable[RawId], admission: Admission) -> list[RawId]:
 
 
 def _refuser(
-    path_people: Collection[str], permissions: Mapping[RawId, Permission], requirements: tuple[frozenset[str], ...]
+    must_permit: Collection[str], permissions: Mapping[RawId, Permission], requirements: tuple[frozenset[str], ...]
 ) -> Consent | None:
-    """Why a person whom the path names refuses, or None: everyone named must permit."""
-    for raw in path_people:
-        permission = permissions[raw]
-        if permission.scopes is None:
-            return permission.ground
-        if not satisfies(requirements, permission.scopes):
-            return Consent.grant_scope
+    """Why one of those who must permit refuses, or None."""
+    for raw in must_permit:
+        refused = refusal_of(permissions[raw], requirements)
+        if refused is not None:
+            return refused
     return None

@@ -23,6 +23,7 @@ from audit_proxy.frontends.data_plane.server import DataPlane
 from audit_proxy.frontends.data_plane.stages import Stages, Wire
 from audit_proxy.frontends.data_plane.upstream import Limits, UpstreamClient
 from audit_proxy.pipeline.admit import Admitter
+from audit_proxy.pipeline.permissions import Permissions
 from audit_proxy.pipeline.record import Recorder
 from audit_proxy.pipeline.review import Reviewer
 from audit_proxy.settings import admin_tokens
@@ -120,6 +121,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     stack.push_async_callback(upstream.stop)
     recorder = Recorder(log, pseudonyms, catalog, policy, node)
     gateway = gateway_rules(settings.identity.gateway)
+    permissions = Permissions(policy, ConsentOfErased(consent, pseudonyms))
     stages = Stages(
         Admitter(
             catalog,
@@ -127,10 +129,11 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
             tokens,
             FileApps(loaded.apps),
             ids,
+            permissions,
             unsafe_token_in_query=settings.identity.unsafe_token_in_query,
             gateway=gateway,
         ),
-        Reviewer(policy, ids, ConsentOfErased(consent, pseudonyms), settings.limits.response_depth),
+        Reviewer(policy, ids, permissions, settings.limits.response_depth),
         recorder,
         upstream,
         metrics,

@@ -157,11 +157,13 @@ async def test_no_spelling_of_an_id_is_recorded_as_another_s(proxy, upstream, as
     """Ids that Python reads as numbers crash nothing and are not taken for the person whom they resemble."""
     await proxy.grant("2")
     upstream.reply(lambda r: r.path == "/people", body=[{"id": "2", "name": "two"}, {"id": 2, "name": "two"}])
-    status, _, _ = await proxy.get(f"/people?ids={asked}", proxy.token())
-    assert status == 200
-    (record,) = proxy.records()
-    assert (len(record.asked), record.found) == (1, ())
-    assert record.counts["people"] == 1
+    assert (await proxy.get(f"/people?ids={asked}", proxy.token()))[0] == 404
+    assert not upstream.requests
+    assert (await proxy.get(f"/people?ids=1,{asked}", proxy.token()))[0] == 200
+    assert [one.target for one in upstream.requests] == ["/people?ids=1"]
+    alone, beside = proxy.records()
+    assert (len(alone.asked), alone.found, len(beside.asked), beside.found) == (1, (), 2, ())
+    assert beside.counts["people"] == 1
 
 
 async def test_an_id_is_found_as_text_and_as_number(proxy, upstream) -> None:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 from audit_proxy.core.catalog.expressions import Expression
-from audit_proxy.core.catalog.marks import named_in
+from audit_proxy.core.catalog.marks import named_in, opens_up
 from audit_proxy.core.catalog.model import (
     NONE,
     BodyPlan,
@@ -160,6 +160,7 @@ class _Compiler:
             body=self._body(raw, unjudged=unjudged),
             fields_parameter=fields_parameter,
             named=named,
+            lists_people=_lists_people(method, parameters, named, responses),
             header_names=frozenset(name.lower() for place, name in parameters if place == "header"),
         )
 
@@ -291,6 +292,27 @@ class _Compiler:
                         todo.append(implied)
             closure[scope] = frozenset(seen)
         return closure
+
+
+def _lists_people(
+    method: str,
+    parameters: dict[tuple[str, str], Parameter],
+    named: tuple[Expression, ...],
+    responses: dict[str, ResponsePlan],
+) -> frozenset[str]:
+    """Query arrays of people of whom those who refuse need not be asked for: where nothing of them could be public, where
+    the answer is not about all of them together, and where no write would become another one.
+    """
+    if method not in ("get", "head") or any(
+        opens_up(m.field) for plan in responses.values() for m in plan.media.values()
+    ):
+        return frozenset()
+    together = {one.name for one in named if one.source == "query"}
+    return frozenset(
+        name
+        for (place, name), one in parameters.items()
+        if place == "query" and one.many and one.names_person and name not in together
+    )
 
 
 def _event(data: dict[str, Any], media: dict[str, Any]) -> dict[str, Any]:

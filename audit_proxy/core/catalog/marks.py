@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from audit_proxy.core.catalog.expressions import Expression, parse_expression
-from audit_proxy.core.catalog.model import Field, ObjectPlan
+from audit_proxy.core.catalog.model import ConsentRule, Field, ObjectPlan
 
 
 def mark(root: Field) -> None:
@@ -63,6 +63,15 @@ def named_in(root: Field) -> tuple[Expression, ...]:
     """The expressions by which a plan names people."""
     texts = {text: None for place, plans in walk(root) for text in (*place.about, *(t for p in plans for t in p.about))}
     return tuple(found for found in map(parse_expression, texts) if found is not None)
+
+
+def opens_up(root: Field) -> bool:
+    """Whether anything of a plan may leave against the word of the person it is about."""
+    return any(
+        place.rule is not ConsentRule.subject
+        or any(plan.rule is not ConsentRule.subject or plan.public_when for plan in inside)
+        for place, inside in walk(root)
+    )
 
 
 def objects(one: Field) -> list[ObjectPlan]:

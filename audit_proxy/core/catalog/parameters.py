@@ -4,6 +4,8 @@ Invariants:
 
 - A parameter that no operation describes is refused; so is one given twice that is not an array.
 - Asking by a personal field demands that field's scopes, of the token and of every match.
+- A person whom a parameter names must permit as one in the path does: anything but public content about a look-up, a
+  filter or a sender leaves by that person's word too. Whoever of an array refuses is not asked for.
 - A token in a body is refused, also where the body is described as open: the platform could take it for the request's.
 - What is forwarded is rebuilt from the parse that was judged, never the bytes as they came.
 """
@@ -41,7 +43,7 @@ class Asked(msgspec.Struct):
     scopes: set[str] = msgspec.field(default_factory=set)  # of the token, and of every match
     token_scopes: set[str] = msgspec.field(default_factory=set)  # of the token alone (a fields selector's)
     people: list[str] = msgspec.field(default_factory=list)
-    path_people: list[str] = msgspec.field(default_factory=list)
+    must_permit: list[str] = msgspec.field(default_factory=list)  # those that stand alone: in the path, or as one value
     named: Named = {}  # whom the answers' expressions reach in this request
     body: bytes | None = None  # the body to forward, where it was judged
     sent: Any = None  # that body's value; a form's fields, each with its values
@@ -56,8 +58,6 @@ def judge_parameters(match: Match, target: Target, content_type: str, body: byte
         refused = _value(parameter, value)
         if refused is not None:
             return refused
-        if parameter.names_person:
-            asked.path_people.append(value)
         _demand(parameter, value, asked)
     refused = _query(operation, target, asked)
     if refused is not None:
@@ -87,6 +87,8 @@ def _demand(parameter: Parameter, value: str, asked: Asked) -> None:
     asked.scopes |= parameter.scopes
     if parameter.names_person:
         asked.people.append(value)
+        if not parameter.many:
+            asked.must_permit.append(value)
 
 
 def _query(operation: Operation, target: Target, asked: Asked) -> Refusal | None:
@@ -194,8 +196,10 @@ def _json(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
         if parameter.types and not parameter.many and not any(_is(one, kind) for kind in parameter.types):
             return Refusal(Reason.parameter_invalid, f"body property {name!r} has a type that is not described")
         asked.scopes |= parameter.scopes
-        if parameter.names_person and isinstance(one, str | int) and not isinstance(one, bool):
-            asked.people.append(str(one))
+        if parameter.names_person:
+            for raw in one if isinstance(one, list) else (one,):
+                if raw.__class__ in (str, int):
+                    _demand(parameter, str(raw), asked)
     asked.body, asked.sent = msgspec.json.encode(value), value
     return asked
 

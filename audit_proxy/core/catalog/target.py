@@ -14,6 +14,7 @@ Sources: RFC 3986 sections 2.1, 3.3, 6.2.2; RFC 9112 section 3.2; the WHATWG for
 
 import re
 import unicodedata
+from collections.abc import Collection
 from urllib.parse import quote
 
 import msgspec
@@ -78,6 +79,21 @@ def without_parameter(target: Target, name: str) -> Target:
     query = tuple(pair for pair in target.query if pair[0] != name)
     path = target.text.partition("?")[0]
     return Target(target.segments, query, f"{path}?{encode_query(query)}" if query else path)
+
+
+def without_values(target: Target, names: Collection[str], values: Collection[str]) -> Target | None:
+    """The target without these values of the array parameters ``names``; None where one of them would hold nothing."""
+    query: list[tuple[str, str]] = []
+    for name, value in target.query:
+        kept = value
+        if name in names:
+            kept = ",".join(one for one in value.split(",") if one not in values)
+        if kept or not value:
+            query.append((name, kept))
+    if {name for name, _ in query} != {name for name, _ in target.query}:
+        return None
+    path = target.text.partition("?")[0]
+    return Target(target.segments, tuple(query), f"{path}?{encode_query(tuple(query))}")
 
 
 def encode_query(query: tuple[tuple[str, str], ...]) -> str:

@@ -333,3 +333,32 @@ def test_a_subject_that_does_not_fit_its_type_is_a_finding() -> None:
             answering({"type": "object", "properties": {"a": {**schema, "x-data-subject": subject}}})
         ).findings
         assert any(f"x-data-subject {subject!r} does not fit the type here" in one for one in findings)
+
+
+IDS = {"name": "ids", "in": "query", "schema": {"type": "array", "items": {"type": "string"}, "x-data-subject": ""}}
+PERSON = {"type": "object", "x-data-subject": "/id", "properties": {"id": {"type": "string"}}}
+
+
+@pytest.mark.parametrize(
+    ("parameter", "schema", "names"),
+    [
+        (IDS, PERSON, {"ids"}),
+        ({**IDS, "in": "header"}, PERSON, set()),
+        ({**IDS, "schema": {"type": "string", "x-data-subject": ""}}, PERSON, set()),
+        ({**IDS, "schema": {"type": "array"}}, PERSON, set()),
+        (IDS, {**PERSON, "x-consent": "public"}, set()),
+        (IDS, {"type": "array", "items": {**PERSON, "x-public-when": {"id": ["1"]}}}, set()),
+        (IDS, {**PERSON, "properties": {"id": {"type": "string", "x-consent": "public"}}}, set()),
+        (IDS, {"type": "object", "x-data-subject": "$request.query.ids"}, set()),
+    ],
+)
+def test_arrays_of_whom_fewer_may_be_asked_for(parameter, schema, names) -> None:
+    """Arrays of people in the query, where nothing is public and the answer is not about all of them together."""
+    assert build(answering(schema, parameters=[parameter])).operations[0].lists_people == names
+
+
+def test_a_write_asks_for_everyone_it_names() -> None:
+    """Fewer would be another write."""
+    document = answering(PERSON, parameters=[IDS])
+    document["paths"]["/x"]["post"] = document["paths"]["/x"].pop("get")
+    assert build(document).operations[0].lists_people == set()

@@ -124,7 +124,7 @@ def test_asking_by_a_personal_field_demands_its_scopes() -> None:
     """Of everyone that matches; a selected field demands them of the token alone."""
     asked = judge("email=a&who=7")
     assert isinstance(asked, Asked)
-    assert (asked.scopes, asked.people) == ({"email"}, ["7"])
+    assert (asked.scopes, asked.people, asked.must_permit) == ({"email"}, ["7"], ["7"])
     asked = judge("fields=friends{email}")
     assert isinstance(asked, Asked)
     assert (asked.scopes, asked.token_scopes) == (set(), {"email"})
@@ -192,7 +192,7 @@ def test_bodies_are_rebuilt_from_the_parse() -> None:
     asked = judge(body=b'{"text":"a","text":"b","to":"7","email":"x","tags":["t"],"count":1}', requestBody=BODY)
     assert isinstance(asked, Asked)
     assert asked.body == b'{"text":"b","to":"7","email":"x","tags":["t"],"count":1}'
-    assert (asked.people, asked.scopes) == (["7"], {"email"})
+    assert (asked.people, asked.must_permit, asked.scopes) == (["7"], ["7"], {"email"})
     asked = judge(
         body=b"text=a+b&tags=1&tags=2&to=7",
         content_type="application/x-www-form-urlencoded; charset=utf-8",

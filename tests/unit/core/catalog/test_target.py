@@ -8,7 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from audit_proxy.core.catalog.matcher import Match, Matcher
-from audit_proxy.core.catalog.target import Target, encode_query, parse_query, parse_target, without_parameter
+from audit_proxy.core.catalog.target import (
+    Target,
+    encode_query,
+    parse_query,
+    parse_target,
+    without_parameter,
+    without_values,
+)
 from audit_proxy.core.errors import Reason, Refusal
 from tests.unit.core.catalog.documents import catalog
 
@@ -122,3 +129,26 @@ def test_path_attacks_reach_no_other_operation() -> None:
             found = matcher.find("GET", target.segments)
             if isinstance(found, Match) and found.operation.id == "getMe":
                 assert target.text.partition("?")[0] == "/me"
+
+
+@pytest.mark.parametrize(
+    ("query", "left"),
+    [
+        ("ids=1,2", "ids=1,2"),
+        ("ids=1,3", "ids=1"),
+        ("q=3&ids=3,1&q=3", "q=3&ids=1&q=3"),
+        ("ids=3&ids=1", "ids=1"),
+        ("ids=&q=1", "ids=&q=1"),
+        ("ids=3", None),
+        ("ids=3,3&q=1", None),
+        ("ids=3&to=1", None),
+        ("ids=1&to=3", None),
+    ],
+)
+def test_values_go_from_their_arrays_alone(query, left) -> None:
+    """Everything else stays; an array that would hold nothing is no request any more."""
+    target = parse_target(f"/x?{query}")
+    assert isinstance(target, Target)
+    found = without_values(target, {"ids", "to"}, {"3"})
+    assert (found.text if found is not None else None) == (f"/x?{left}" if left is not None else None)
+    assert found is None or parse_target(found.text) == found

@@ -1,0 +1,165 @@
+"""What a look-up, a filter, a sort order and a page tell of people who permitted nothing: 1 asks, 2 and 4 permit, 3 refuses,
+999 does not exist.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.simulator.people import document
+from tests.simulator.proxy import ProxyHere, running_proxy
+from tests.simulator.recording import Recorded, RecordingUpstream
+
+PERSON = {"x-data-subject": ""}
+PEOPLE = {"type": "array", "items": {"$ref": "#/components/schemas/Person"}}
+NONE = {"type": "string", "x-data-category": "none"}
+
+
+def _get(name: str, parameters: list[dict[str, Any]], schema: dict[str, Any]) -> dict[str, Any]:
+    answers = {"200": {"description": "ok", "content": {"application/json": {"schema": schema}}}}
+    return {"get": {"operationId": name, "parameters": parameters, "responses": answers}}
+
+
+def _query(name: str, **schema: Any) -> dict[str, Any]:
+    return {"name": name, "in": "query", "schema": {"type": "string", **schema}}
+
+
+def _platform() -> dict[str, Any]:
+    made = document()
+    ids = _query("ids", type="array", items={"type": "string"}, **PERSON)
+    errors = {"type": "array", "items": {"type": "object", "properties": {"value": NONE, "title": NONE}}}
+    made["paths"] |= {
+        "/mutuals": _get("mutuals", [_query("user_id", **PERSON), _query("with", **PERSON)], PEOPLE),
+        "/posts": _get(
+            "posts", [_query("author", **PERSON)], {"type": "array", "items": {"$ref": "#/components/schemas/Post"}}
+        ),
+        "/people": _get("people", [ids], {"type": "object", "properties": {"data": PEOPLE, "errors": errors}}),
+        "/people/posts": _get("postsOf", [ids], {"type": "array", "items": {"$ref": "#/components/schemas/Post"}}),
+        "/together": {
+            "post": {
+                "operationId": "together",
+                "requestBody": {
+                    "content": {
+                        kind: {"schema": {"type": "object", "properties": {"user": {"type": "string", **PERSON}}}}
+                        for kind in ("application/json", "application/x-www-form-urlencoded")
+                    }
+                },
+                "responses": {"200": {"description": "ok", "content": {"application/json": {"schema": PEOPLE}}}},
+            }
+        },
+    }
+    return made
+
+
+@pytest.fixture
+async def proxy(tmp_path: Path, upstream: RecordingUpstream):
+    async with running_proxy(tmp_path, upstream.url, _platform()) as running:
+        await running.grant("2", "4")
+        yield running
+
+
+async def _answer(proxy: ProxyHere, path: str, **options: Any) -> tuple[int, dict[str, str], bytes]:
+    status, headers, body = await proxy.get(path, proxy.token(**options))
+    return status, {k: v for k, v in headers.items() if k not in ("X-Audit-Id", "Date")}, body
+
+
+async def _alike(proxy: ProxyHere, path: str, **options: Any) -> tuple[int, Any]:
+    """The answer about 3, who refuses, after finding it equal to the one about 999, who does not exist."""
+    refusing, unknown = [await _answer(proxy, path % one, **options) for one in ("3", "999")]
+    assert refusing == unknown
+    return refusing[0], json.loads(refusing[2] or b"null")
+
+
+def _named(number: int) -> dict[str, str]:
+    return {"id": str(number), "name": f"name{number}"}
+
+
+# -- people whom a parameter names ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("path", ["/mutuals?user_id=%s", "/mutuals?user_id=2&with=%s", "/mutuals?with=%s&user_id=2"])
+async def test_a_person_whom_the_query_names_must_permit(proxy, upstream, path) -> None:
+    """That others stand in an answer about a refusing person is that person's too: as if unknown, after the same call."""
+
+    def mutuals(request: Recorded) -> bool:
+        return request.path == "/mutuals" and "999" not in request.target
+
+    upstream.reply(mutuals, body=[_named(2), _named(4)])
+    upstream.reply(lambda r: "999" in r.target, body=[])
+    assert (await _alike(proxy, path))[0] == 404
+    assert [one.target for one in upstream.requests] == [path % "3", path % "999"]
+    refused, unknown = proxy.records()
+    assert (refused.reason, refused.disclosed, unknown.reason) == ("not_found", (), "not_found")
+    assert proxy.pseudonym("3") in refused.asked
+    for one in ("1", "2", "4"):
+        assert (await _answer(proxy, path % one))[0] == 200
+
+
+@pytest.mark.parametrize("status", [200, 204, 403, 410, 500])
+async def test_whatever_the_platform_says_of_a_person_in_the_query(proxy, upstream, status) -> None:
+    """Statuses tell nothing of who refuses."""
+    upstream.reply(lambda r: "999" not in r.target, status)
+    assert (await _alike(proxy, "/mutuals?user_id=%s"))[0] == 404
+    assert (await _answer(proxy, "/mutuals?user_id=2"))[0] == status
+
+
+async def test_what_is_public_about_a_person_in_the_query_stays(proxy, upstream) -> None:
+    """A refusing author's public posts leave, the others do not; where nothing is public nothing is told."""
+    posts = [{"text": one, "visibility": one, "from": _named(3)} for one in ("public", "friends")]
+    upstream.reply("/posts?author=3", body=posts)
+    assert (await _answer(proxy, "/posts?author=3"))[0] == 200
+    assert json.loads((await _answer(proxy, "/posts?author=3"))[2]) == [{"text": "public", "visibility": "public"}]
+    upstream.reply("/posts?author=3", body=posts[1:])
+    upstream.reply("/posts?author=999", body=[])
+    assert (await _alike(proxy, "/posts?author=%s"))[0] == 404
+
+
+@pytest.mark.parametrize(("sent", "kind"), [(b'{"user":"%s"}', "json"), (b"user=%s", "x-www-form-urlencoded")])
+async def test_a_person_whom_the_body_names_must_permit(proxy, upstream, sent, kind) -> None:
+    """The status is the platform's, as for every write; the body is there for those who permit alone."""
+    upstream.reply("/together", body=[_named(4)])
+    answers = {}
+    for one in (b"1", b"2", b"3", b"999"):
+        headers = {"Content-Type": f"application/{kind}"}
+        answers[one] = await proxy.ask("POST", "/together", proxy.token(), data=sent % one, headers=headers)
+    assert {status for status, _, _ in answers.values()} == {200}
+    assert [bool(answers[one][2]) for one in (b"1", b"2", b"3", b"999")] == [True, True, False, False]
+
+
+# -- arrays of people ----------------------------------------------------------------------------------------------------
+
+
+async def test_who_refuses_is_not_asked_for_among_others(proxy, upstream) -> None:
+    """What the platform says of an unknown one of several (an error beside the data, a null, a status) says nothing."""
+
+    for asked, sent in (("2,%s", "2"), ("%s,2,1", "2,1"), ("4,%s&ids=%s", "4")):
+        upstream.reply(f"/people?ids={sent}", body={"data": [_named(int(one)) for one in sent.split(",")]})
+        for one in ("3", "999"):
+            upstream.clear()
+            status, _, body = await _answer(proxy, "/people?ids=" + asked.replace("%s", one))
+            assert (status, json.loads(body)) == (200, {"data": [_named(int(one)) for one in sent.split(",")]})
+            assert [request.target for request in upstream.requests] == [f"/people?ids={sent}"]
+            record = proxy.records()[-1]
+            assert proxy.pseudonym(one) in record.asked
+            assert proxy.pseudonym(one) not in record.found
+    upstream.clear()
+    for asked in ("%s", "%s,998", "998&ids=%s"):
+        assert (await _alike(proxy, f"/people?ids={asked}"))[0] == 404
+    assert not upstream.requests
+
+
+async def test_arrays_are_sent_as_they_were_given(proxy, upstream) -> None:
+    """Commas, repeats and order of those who permit stay."""
+    upstream.reply(lambda r: True, body={"data": []})
+    await _answer(proxy, "/people?ids=4,3,2&ids=3&ids=1")
+    assert [r.target for r in upstream.requests] == ["/people?ids=4,2&ids=1"]
+
+
+async def test_where_something_may_be_public_everyone_is_asked_for(proxy, upstream) -> None:
+    """Then what comes is judged one by one."""
+    posts = [{"text": one, "visibility": one, "from": _named(3)} for one in ("public", "friends")]
+    upstream.reply("/people/posts?ids=2,3", body=posts)
+    status, _, body = await _answer(proxy, "/people/posts?ids=2,3")
+    assert (status, json.loads(body)) == (200, [{"text": "public", "visibility": "public"}])
