@@ -120,6 +120,7 @@ class Reviewer:
             requirements,
             holder_permits,
             refuser,
+            admission.asked is not None and admission.asked.by_field,
             rule.refused_third_party or self._policy.refused_third_party,
             rule.unclassified or self._policy.unclassified,
         )

@@ -1,5 +1,5 @@
-"""What a look-up, a filter, a sort order and a page tell of people who permitted nothing: 1 asks, 2 and 4 permit, 3 refuses,
-999 does not exist.
+"""What a look-up, a filter, a sort order and a page tell of people who permitted nothing: 1 asks, 2 and 4 permit, 5 permits
+more, 3 refuses, 999 does not exist.
 """
 
 import json
@@ -15,6 +15,22 @@ from tests.simulator.recording import Recorded, RecordingUpstream
 PERSON = {"x-data-subject": ""}
 PEOPLE = {"type": "array", "items": {"$ref": "#/components/schemas/Person"}}
 NONE = {"type": "string", "x-data-category": "none"}
+COUNT = {"x-data-category": "user.social", "x-aggregate": True, "x-required-scopes": ["read"]}
+BORN = {"x-data-category": "user.demographic.date_of_birth", "x-required-scopes": ["birthday"]}
+EMAIL = {"x-data-category": "user.contact.email", "x-required-scopes": ["email"]}
+ORDER = {"oneOf": [{"const": "name"}, {"enum": ["birthday", "-birthday"], **BORN}]}
+FIND = [
+    {"name": name, "in": "query", "schema": schema}
+    for name, schema in {
+        "email": {"type": "string", **EMAIL},
+        "min_age": {"anyOf": [{"type": "integer", **BORN}, {"type": "null"}]},
+        "max_age": {"allOf": [{"type": "integer"}, BORN]},
+        "sort": ORDER,
+        "order_by": {"type": "array", "items": ORDER},
+        "limit": {"type": "integer", "minimum": 10, "maximum": 100},
+        "offset": {"type": "integer", "minimum": 0, "multipleOf": 25},
+    }.items()
+]
 
 
 def _get(name: str, parameters: list[dict[str, Any]], schema: dict[str, Any]) -> dict[str, Any]:
@@ -30,7 +46,28 @@ def _platform() -> dict[str, Any]:
     made = document()
     ids = _query("ids", type="array", items={"type": "string"}, **PERSON)
     errors = {"type": "array", "items": {"type": "object", "properties": {"value": NONE, "title": NONE}}}
+    page = {
+        "type": "object",
+        "properties": {
+            "data": PEOPLE,
+            "total": {"type": "integer", **COUNT},
+            "more": {"type": "boolean", **COUNT},
+            "next": NONE,
+        },
+    }
+    filters = {
+        "type": "object",
+        "properties": {"filter": {"type": "object", "properties": {"born": BORN, "sort": ORDER}}},
+    }
     made["paths"] |= {
+        "/find": _get("find", FIND, page),
+        "/query": {
+            "post": {
+                "operationId": "query",
+                "requestBody": {"content": {"application/json": {"schema": filters}}},
+                "responses": {"200": {"description": "ok", "content": {"application/json": {"schema": page}}}},
+            }
+        },
         "/mutuals": _get("mutuals", [_query("user_id", **PERSON), _query("with", **PERSON)], PEOPLE),
         "/posts": _get(
             "posts", [_query("author", **PERSON)], {"type": "array", "items": {"$ref": "#/components/schemas/Post"}}
@@ -55,8 +92,10 @@ def _platform() -> dict[str, Any]:
 
 @pytest.fixture
 async def proxy(tmp_path: Path, upstream: RecordingUpstream):
-    async with running_proxy(tmp_path, upstream.url, _platform()) as running:
+    app = {"approved_scopes": ["read", "email", "birthday"]}
+    async with running_proxy(tmp_path, upstream.url, _platform(), app=app) as running:
         await running.grant("2", "4")
+        await running.grant("5", scopes="read email birthday")
         yield running
 
 
@@ -163,3 +202,97 @@ async def test_where_something_may_be_public_everyone_is_asked_for(proxy, upstre
     upstream.reply("/people/posts?ids=2,3", body=posts)
     status, _, body = await _answer(proxy, "/people/posts?ids=2,3")
     assert (status, json.loads(body)) == (200, [{"text": "public", "visibility": "public"}])
+
+
+# -- looking up, filtering, sorting --------------------------------------------------------------------------------------
+
+ALL = "read email birthday"
+
+
+async def _found(proxy: ProxyHere, path: str) -> dict[str, Any]:
+    status, _, body = await _answer(proxy, path, scope=ALL)
+    assert status == 200, body
+    found: dict[str, Any] = json.loads(body)
+    return found
+
+
+async def test_an_address_tells_nothing_of_who_refuses(proxy, upstream) -> None:
+    """Found and refused, and not found: the same, in the total too, which would say of one match whose it is."""
+    for one in (2, 3):
+        upstream.reply(f"/find?email=p{one}", body={"data": [_named(one)], "total": 1, "more": False})
+    upstream.reply("/find?email=p999", body={"data": [], "total": 0, "more": False})
+    assert await _alike(proxy, "/find?email=p%s", scope=ALL) == (200, {"data": []})
+    assert await _found(proxy, "/find?email=p2") == {"data": [_named(2)]}
+    upstream.reply("/find", body={"data": [], "total": 1, "more": False})
+    assert await _found(proxy, "/find?limit=25") == {"data": [], "total": 1, "more": False}
+
+
+@pytest.mark.parametrize(
+    "parameter", ["sort=birthday", "sort=-birthday", "order_by=name,birthday", "order_by=name&order_by=birthday"]
+)
+async def test_a_place_in_an_order_needs_consent_to_what_orders(proxy, upstream, parameter) -> None:
+    """Who permits the name and not the birthday is missing, without a gap, where the order would tell it."""
+    upstream.reply("/find", body={"data": [_named(one) for one in (4, 5, 3, 2, 1)], "total": 5})
+    assert await _found(proxy, f"/find?{parameter}") == {"data": [_named(5), _named(1)]}
+    status, _, body = await proxy.get(f"/find?{parameter}", proxy.token())
+    assert (status, json.loads(body)["reason"]) == (403, "scope_missing")
+
+
+async def test_an_order_that_tells_nothing_more_needs_nothing_more(proxy, upstream) -> None:
+    """Values demand for themselves alone, and others than the listed ones are refused."""
+    upstream.reply("/find", body={"data": [_named(one) for one in (4, 5, 3, 2, 1)], "total": 5})
+    for parameter in ("sort=name", "order_by=name"):
+        assert await _found(proxy, f"/find?{parameter}") == {"data": [_named(one) for one in (4, 5, 2, 1)], "total": 5}
+    for parameter in ("sort=Birthday", "sort=birthday%20", "sort=name,birthday", "order_by=name,email", "sort="):
+        assert (await _answer(proxy, f"/find?{parameter}", scope=ALL))[0] == 400
+
+
+@pytest.mark.parametrize("parameter", ["min_age=30", "max_age=30", "min_age=30&max_age=30"])
+async def test_a_range_finds_those_alone_who_permit_what_it_asks(proxy, upstream, parameter) -> None:
+    """In or out of the range, who refuses is not told: no halving of ranges leads to an age."""
+    answers = []
+    for matches in ((2, 3, 4, 5), (5,)):
+        upstream.reply("/find", body={"data": [_named(one) for one in matches], "total": len(matches), "more": True})
+        answers.append(await _found(proxy, f"/find?{parameter}"))
+    assert answers == [{"data": [_named(5)]}] * 2
+
+
+@pytest.mark.parametrize("sent", [{"filter": {"born": "1990"}}, {"filter": {"sort": "birthday"}}, {"filter": {}}])
+async def test_what_stands_deep_in_a_body_demands_too(proxy, upstream, sent) -> None:
+    """A filter object demands what any of its properties does."""
+    upstream.reply("/query", body={"data": [_named(one) for one in (2, 3, 5)], "total": 3})
+    status, _, body = await proxy.ask("POST", "/query", proxy.token(scope=ALL), json=sent)
+    assert (status, json.loads(body)) == (200, {"data": [_named(5)]})
+    assert (await proxy.ask("POST", "/query", proxy.token(), json=sent))[0] == 403
+
+
+# -- pages ---------------------------------------------------------------------------------------------------------------
+
+
+async def test_a_page_has_no_gaps(proxy, upstream) -> None:
+    """Ten of 25 refuse: 15 stand in their order, with nothing between them and no count of all."""
+    refusing = set(range(100, 120, 2))
+    await proxy.grant(*(str(one) for one in range(100, 125) if one not in refusing))
+    upstream.reply("/people/1/friends", body={"data": [_named(one) for one in range(100, 125)], "total": 25})
+    status, _, body = await _answer(proxy, "/people/1/friends")
+    kept = [_named(one) for one in range(100, 125) if one not in refusing]
+    assert (status, json.loads(body)) == (200, {"data": kept})
+    assert len(kept) == 15
+
+
+async def test_pages_can_be_kept_from_walking_one_by_one(proxy, upstream) -> None:
+    """Bounds of ``limit`` and ``offset`` in the catalog: no page of one person, no pages that overlap."""
+    upstream.reply("/find", body={"data": [_named(3)], "total": 1})
+    for parameter in ("limit=1", "limit=9", "limit=101", "offset=1", "offset=-25", "limit=10&offset=24", "offset=2.5"):
+        assert (await _answer(proxy, f"/find?{parameter}"))[0] == 400
+    assert not upstream.requests
+    for parameter in ("limit=10", "limit=100", "offset=0", "limit=25&offset=50"):
+        assert (await _answer(proxy, f"/find?{parameter}"))[0] == 200
+
+
+async def test_a_refusing_person_s_page_is_an_empty_one(proxy, upstream) -> None:
+    """Where nothing beside the list says whether more follows, a refusing person's place and the end look alike."""
+    upstream.reply("/find?offset=25", body={"data": [_named(3)]})
+    upstream.reply("/find?offset=50", body={"data": []})
+    answers = [await _answer(proxy, f"/find?offset={at}") for at in (25, 50)]
+    assert answers[0] == answers[1]

@@ -9,6 +9,7 @@ Invariants:
 from dataclasses import replace
 from typing import Any
 
+from audit_proxy.core.catalog.describe import Describer
 from audit_proxy.core.catalog.expressions import Expression
 from audit_proxy.core.catalog.marks import named_in, opens_up
 from audit_proxy.core.catalog.model import (
@@ -25,6 +26,12 @@ from audit_proxy.core.catalog.overlay import OverlayError, apply_overlay
 from audit_proxy.core.catalog.schema import SchemaCompiler
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
+_REMADE = frozenset(
+    {
+        "accept-ranges", "content-digest", "content-encoding", "content-length", "content-md5", "content-range",
+        "content-type", "date", "digest", "etag", "last-modified", "repr-digest", "want-digest",
+    }
+)  # fmt: skip
 DIALECTS = ("problem", "graph", "mastodon", "x")
 
 
@@ -70,8 +77,8 @@ class _Compiler:
     def __init__(self, document: dict[str, Any], categories: frozenset[str], findings: list[str]) -> None:
         self._document = document
         self._findings = findings
-        self._categories = categories
         self._where = ""
+        self._describer = Describer(self._deref, categories, self._report)
         self._schemas = SchemaCompiler(self._resolve, categories, self._report)
 
     def _report(self, place: str, text: str) -> None:
@@ -161,8 +168,22 @@ class _Compiler:
             fields_parameter=fields_parameter,
             named=named,
             lists_people=_lists_people(method, parameters, named, responses),
-            header_names=frozenset(name.lower() for place, name in parameters if place == "header"),
+            header_names=self._headers(name, parameters),
         )
+
+    def _headers(self, name: str, parameters: dict[tuple[str, str], Parameter]) -> frozenset[str]:
+        """Described header parameters that go on. Headers are not judged, so none may ask by or for what is somebody's."""
+        found: set[str] = set()
+        for (place, header), one in parameters.items():
+            if place != "header":
+                continue
+            if one.scopes or one.names_person or one.categories != NONE or any(one.by_value.values()):
+                self._report(
+                    name, f"header parameter {header!r} asks by personal data, which a header cannot; it is not sent on"
+                )
+            else:
+                found.add(header.lower())
+        return frozenset(found)
 
     def _named(
         self, name: str, responses: dict[str, ResponsePlan], parameters: dict[tuple[str, str], Parameter]
@@ -197,7 +218,10 @@ class _Compiler:
             if (
                 described.get("x-data-category") or self._deref(described.get("schema") or {}).get("x-data-category")
             ) == "none":
-                headers.add(header.lower())
+                if header.lower() in _REMADE:
+                    self._report(name, f"header {header}: tells of the platform's own bytes; it never passes")
+                else:
+                    headers.add(header.lower())
         media: dict[str, MediaPlan] = {}
         for kind, raw in (answer.get("content") or {}).items():
             if unjudged:
@@ -222,40 +246,8 @@ class _Compiler:
         place = raw["in"]
         selector = place == "query" and raw["name"] == fields_parameter
         described = {**schema, **{key: one for key, one in raw.items() if key.startswith("x-")}}
-        return self._described(raw["name"], place, described, required=bool(raw.get("required")), selector=selector)
-
-    def _described(
-        self, name: str, place: Any, schema: dict[str, Any], *, required: bool, selector: bool = False
-    ) -> Parameter:
-        declared = schema.get("type")
-        types = frozenset([declared] if isinstance(declared, str) else declared or ())
-        items = self._deref(schema.get("items") or {}) if "array" in types else {}
-        enum = items.get("enum") or schema.get("enum") or ()
-        category = schema.get("x-data-category", "none")
-        found = tuple(category) if isinstance(category, list) else (category,)
-        for one in found:
-            if one != "none" and one not in self._categories:
-                self._report(name, f"x-data-category {one!r} is not in the fideslang taxonomy")
-        if found != NONE and not schema.get("x-required-scopes") and schema.get("x-data-subject") is None:
-            self._report(
-                name,
-                "asking by a personal field needs x-required-scopes, or every match's consent is the operation's alone",
-            )
-        return Parameter(
-            name=name,
-            place=place,
-            required=required,
-            types=frozenset(
-                t for t in ([items["type"]] if "array" in types and isinstance(items.get("type"), str) else types)
-            ),
-            enum=frozenset(str(value).lower() if isinstance(value, bool) else str(value) for value in enum),
-            pattern=items.get("pattern") or schema.get("pattern"),
-            categories=found,
-            scopes=frozenset(schema.get("x-required-scopes") or ()),
-            names_person=schema.get("x-data-subject") is not None,
-            fields_selector=selector,
-            many="array" in types,
-            encoded_slash=place == "path" and schema.get("x-allow-encoded-slash") is True,
+        return self._describer.parameter(
+            raw["name"], place, described, required=bool(raw.get("required")), selector=selector
         )
 
     def _body(self, raw: dict[str, Any], *, unjudged: bool) -> BodyPlan | None:
@@ -269,7 +261,7 @@ class _Compiler:
             parts = [schema, *(self._deref(part) for part in schema.get("allOf") or ())]
             for part in parts:
                 for name, one in (part.get("properties") or {}).items():
-                    parameters[name] = self._described(
+                    parameters[name] = self._describer.parameter(
                         name, "body", self._deref(one), required=name in (part.get("required") or ())
                     )
                 free = free or part.get("additionalProperties") is True

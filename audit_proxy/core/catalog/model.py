@@ -85,6 +85,22 @@ class ObjectPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a number may be. ``multiple``: of this."""
+
+    least: float | None = None
+    most: float | None = None
+    multiple: float | None = None
+
+    def hold(self, value: float) -> bool:
+        return (
+            (self.least is None or value >= self.least)
+            and (self.most is None or value <= self.most)
+            and (self.multiple is None or value % self.multiple == 0)
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Parameter:
     """A query, path, header or body parameter. ``types`` are JSON type names, empty for any."""
 
@@ -94,8 +110,10 @@ class Parameter:
     types: frozenset[str] = frozenset()
     enum: frozenset[str] = frozenset()
     pattern: str | None = None
+    bounds: Bounds | None = None
     categories: tuple[str, ...] = NONE
     scopes: frozenset[str] = frozenset()  # what asking by this parameter needs of every match
+    by_value: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the same, of one value alone
     names_person: bool = False
     fields_selector: bool = False
     many: bool = False  # an array: comma-separated or repeated

@@ -19,10 +19,11 @@ from audit_proxy.core.bearer import IN_BODY, PARAMETER
 from audit_proxy.core.catalog.expressions import Named, in_request
 from audit_proxy.core.catalog.fields import parse_fields, select
 from audit_proxy.core.catalog.matcher import Match
-from audit_proxy.core.catalog.model import BodyPlan, Field, Operation, Parameter
+from audit_proxy.core.catalog.model import NONE, BodyPlan, Field, Operation, Parameter
 from audit_proxy.core.catalog.target import Target, encode_query, parse_query
 from audit_proxy.core.errors import Reason, Refusal
 
+NO_SCOPES: frozenset[str] = frozenset()
 _decoder = msgspec.json.Decoder()
 _INTEGER = re.compile(r"-?[0-9]{1,40}\Z")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?\Z")
@@ -42,6 +43,7 @@ class Asked(msgspec.Struct):
 
     scopes: set[str] = msgspec.field(default_factory=set)  # of the token, and of every match
     token_scopes: set[str] = msgspec.field(default_factory=set)  # of the token alone (a fields selector's)
+    by_field: bool = False  # looks up, filters or sorts by a personal field
     people: list[str] = msgspec.field(default_factory=list)
     must_permit: list[str] = msgspec.field(default_factory=list)  # those that stand alone: in the path, or as one value
     named: Named = {}  # whom the answers' expressions reach in this request
@@ -83,9 +85,15 @@ def _name(match: Match, target: Target, asked: Asked) -> None:
             asked.people += [str(raw) for raw in asked.named[one.text] if raw.__class__ in (str, int)]
 
 
-def _demand(parameter: Parameter, value: str, asked: Asked) -> None:
-    asked.scopes |= parameter.scopes
-    if parameter.names_person:
+def _demand(parameter: Parameter, value: str | None, asked: Asked) -> None:
+    """``value``: None for one that is no text, and so nobody's id."""
+    scopes = parameter.scopes
+    if parameter.by_value and value is not None:
+        scopes |= parameter.by_value.get(value, NO_SCOPES)
+    asked.scopes |= scopes
+    if scopes or (parameter.categories != NONE and not parameter.names_person):
+        asked.by_field = True
+    if parameter.names_person and value is not None:
         asked.people.append(value)
         if not parameter.many:
             asked.must_permit.append(value)
@@ -152,6 +160,8 @@ def _value(parameter: Parameter, value: str) -> Refusal | None:
         return Refusal(
             Reason.parameter_invalid, f"parameter {parameter.name!r} must be of type {' or '.join(sorted(types))}"
         )
+    if parameter.bounds is not None and _NUMBER.match(value) is not None and not parameter.bounds.hold(float(value)):
+        return Refusal(Reason.parameter_invalid, f"parameter {parameter.name!r} is out of its bounds")
     if parameter.enum and value not in parameter.enum:
         return Refusal(Reason.parameter_invalid, f"parameter {parameter.name!r} has a value that is not described")
     if parameter.pattern is not None and re.search(parameter.pattern, value) is None:
@@ -195,13 +205,24 @@ def _json(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
             return Refusal(Reason.parameter_not_described, "the operation describes no body property of this name")
         if parameter.types and not parameter.many and not any(_is(one, kind) for kind in parameter.types):
             return Refusal(Reason.parameter_invalid, f"body property {name!r} has a type that is not described")
-        asked.scopes |= parameter.scopes
-        if parameter.names_person:
-            for raw in one if isinstance(one, list) else (one,):
-                if raw.__class__ in (str, int):
-                    _demand(parameter, str(raw), asked)
+        refused = _sent(parameter, one, asked)
+        if refused is not None:
+            return refused
     asked.body, asked.sent = msgspec.json.encode(value), value
     return asked
+
+
+def _sent(parameter: Parameter, value: Any, asked: Asked) -> Refusal | None:
+    """Judges the values of a JSON body's property."""
+    _demand(parameter, None, asked)
+    for one in value if isinstance(value, list) else (value,):
+        if one.__class__ in (str, int, float):
+            refused = _value(parameter, str(one))
+            if refused is not None:
+                return refused
+        if one.__class__ in (str, int):
+            _demand(parameter, str(one), asked)
+    return None
 
 
 def _is(value: Any, kind: str) -> bool:

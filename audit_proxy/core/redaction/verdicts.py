@@ -20,14 +20,16 @@ class Terms(msgspec.Struct, frozen=True):
     """What holds for a whole request.
 
     ``available``: approved scopes in the token. ``requirements``: what the operation and the request's parameters need of
-    everyone, an OR of ANDs. ``everyone_refused``: a person whom the request names in its path refuses, so nothing but
-    public content may leave.
+    everyone, an OR of ANDs. ``everyone_refused``: a person whom the request names refuses, so nothing but
+    public content may leave. ``by_field``: the request looks up, filters or sorts by a personal field, so that a count would
+    tell of those who match and refuse.
     """
 
     available: frozenset[str]
     requirements: tuple[frozenset[str], ...]
     holder_permits: bool = True
     everyone_refused: Consent | None = None
+    by_field: bool = False
     refused_third_party: RefusedThirdParty = RefusedThirdParty.drop
     unclassified: Unclassified = Unclassified.drop
 
@@ -116,6 +118,8 @@ class Verdicts:
         if not place.categories:
             return self.pass_unclassified, Consent.unclassified
         if place.aggregate and not (place.scopes and place.scopes <= self._available):
+            return False, Consent.aggregate
+        if place.aggregate and self._terms.by_field and context is self.root:
             return False, Consent.aggregate
         if not place.scopes <= self._available:
             return False, Consent.scope_missing

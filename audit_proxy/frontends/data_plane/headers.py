@@ -59,7 +59,7 @@ _REQUEST_ALLOWED = frozenset(
 )
 _NONE: list[str] = []
 _ALIVE = ["keep-alive"]  # nearly always
-_RESPONSE_ALLOWED = frozenset({"retry-after", "content-language", "deprecation", "sunset", "vary"})
+_RESPONSE_ALLOWED = frozenset({"retry-after", "deprecation", "sunset", "vary"})
 
 
 class PeerTrust:
