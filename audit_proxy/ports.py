@@ -168,6 +168,16 @@ class AuditLog(Protocol):
         ...
 
 
+class CheckpointTarget(Protocol):
+    """Something off this machine that keeps the log's checkpoints."""
+
+    async def put(self, notes: Sequence[bytes]) -> None:
+        """Keeps signed notes, oldest first, behind all it keeps already; they are durable there on return. One that fails
+        may be kept all the same, and the call can be given up. Raises PushFailed.
+        """
+        ...
+
+
 class Pseudonymizer(Protocol):
     """Keyed pseudonyms of subjects for records."""
 

@@ -7,6 +7,7 @@ Invariants:
 - No error's text holds an address, a header or a body.
 """
 
+import ssl
 from types import TracebackType
 from typing import Self
 
@@ -18,15 +19,18 @@ from audit_proxy.core.exchange import Answer, Call
 
 
 class AiohttpClient:
-    """One session for all such services; use as an async context manager. ``connections`` bounds those to one host."""
+    """One session for all such services; use as an async context manager. ``connections`` bounds those to one host;
+    ``tls`` says whose certificates are believed, the system's authorities unless given.
+    """
 
-    def __init__(self, *, connections: int = 32) -> None:
+    def __init__(self, *, connections: int = 32, tls: ssl.SSLContext | None = None) -> None:
         self._connections = connections
+        self._tls = tls
         self._session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit_per_host=self._connections),
+            connector=aiohttp.TCPConnector(limit_per_host=self._connections, ssl=self._tls or True),
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             skip_auto_headers=("Accept", "Accept-Encoding", "Content-Type"),

@@ -55,12 +55,18 @@ class PrometheusMetrics(Collector):
         self._commit = _Histogram()
         self._withdrawal = _Histogram()
         self._audit_failures = 0
+        self._pushes: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._gauges: dict[str, tuple[str, Callable[[], float | None]]] = {}
+        self._labelled: dict[str, tuple[str, str, Callable[[], Mapping[str, float]]]] = {}
         registry.register(self)
 
     def gauge(self, name: str, text: str, read: Callable[[], float | None]) -> None:
         """A gauge read at scrape time; None leaves it out."""
         self._gauges[name] = (text, read)
+
+    def labelled_gauge(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
+        """A gauge for each value of a label, read at scrape time."""
+        self._labelled[name] = (text, label, read)
 
     # -- ports.Metrics -----------------------------------------------------------------------------------------------
 
@@ -102,6 +108,9 @@ class PrometheusMetrics(Collector):
     def audit_failure(self) -> None:
         self._audit_failures += 1
 
+    def checkpoint_push(self, target: str, taken: bool) -> None:
+        self._pushes[target, "taken" if taken else "failed"] += 1
+
     def withdrawal(self, seconds: float) -> None:
         self._withdrawal.observe(seconds)
 
@@ -138,6 +147,9 @@ class PrometheusMetrics(Collector):
         yield counter("audit_records", "Records written.", ["kind"], single(self._records))
         yield counter("fail_open", "Times a fail-open choice was taken.", ["where"], single(self._fail_open))
         yield counter("audit_failures", "Flushes of the audit log that failed.", [], {(): self._audit_failures})
+        yield counter(
+            "audit_checkpoint_pushes", "Pushes of checkpoints off the machine.", ["target", "outcome"], self._pushes
+        )
         stages = HistogramMetricFamily("audit_proxy_request_seconds", "Time of requests by stage.", labels=["stage"])
         for stage, histogram in self._stages.items():
             stages.add_metric([stage], histogram.buckets(), histogram.total)
@@ -153,6 +165,11 @@ class PrometheusMetrics(Collector):
             value = read()
             if value is not None:
                 yield GaugeMetricFamily(f"audit_proxy_{name}", text, value=value)
+        for name, (text, label, labelled) in self._labelled.items():
+            family_of_gauges = GaugeMetricFamily(f"audit_proxy_{name}", text, labels=[label])
+            for key, value in labelled().items():
+                family_of_gauges.add_metric([key], value)
+            yield family_of_gauges
         build = GaugeMetricFamily("audit_proxy_build_info", "The version that runs.", labels=["version"])
         build.add_metric([self._version], 1)
         yield build

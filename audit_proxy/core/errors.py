@@ -118,6 +118,10 @@ class CallFailed(Unavailable):
     """A service of the operator's gave no usable answer. The text quotes neither address nor content."""
 
 
+class PushFailed(Unavailable):
+    """A target did not take a checkpoint. The text quotes neither address nor content."""
+
+
 class AuditUnavailable(Unavailable):
     """The audit log did not take the record durably: nothing may be released."""
 

@@ -26,7 +26,7 @@ from audit_proxy.settings.model import Settings
 from audit_proxy.settings.policy import HASH_LENGTH, parse_policy
 from audit_proxy.settings.secrets import check_secret, read_credential, read_key, read_secret
 from audit_proxy.settings.shapes import Secret
-from audit_proxy.settings.tls import Tls, TlsError, server_context
+from audit_proxy.settings.tls import Tls, TlsError, server_context, trusting_context
 from audit_proxy.settings.validate import validated
 
 __all__ = ["FILL_IN", "ConfigProblems", "Loaded", "Problem", "load", "load_settings_only"]
@@ -166,6 +166,13 @@ def _files_named(document: Document) -> Iterator[Problem]:
     for number in range(len(platforms) if isinstance(platforms, list) else 0):
         yield from _secret_at(document, base, ("identity", "introspection", number, "client_secret"))
     yield from _secret_at(document, base, ("platform", "subject_ids", "secret"))
+    targets = _at(document.value, ("audit", "checkpoints", "targets"))
+    for number in range(len(targets) if isinstance(targets, list) else 0):
+        place = ("audit", "checkpoints", "targets", number)
+        yield from _secret_at(document, base, (*place, "secret"))
+        named = _at(document.value, (*place, "ca"))
+        if isinstance(named, str) and (problem := _authority_problem(base / named)) is not None:
+            yield document.problem((*place, "ca"), f"{document.named((*place, 'ca'))}: {problem}")
     for name in ("openapi", "overlay"):
         loc = ("platform", name)
         named = _at(document.value, loc)
@@ -230,6 +237,14 @@ def _tls_at(document: Document, base: Path, loc: Loc) -> Iterator[Problem]:
         return
     except TlsError as error:
         yield document.problem(loc, f"{document.named(loc)}: {error}")
+
+
+def _authority_problem(ca: Path) -> str | None:
+    try:
+        trusting_context(ca)
+    except TlsError as error:
+        return str(error)
+    return None
 
 
 def _jwks_at(document: Document, base: Path, loc: Loc, pinned: frozenset[str]) -> Iterator[Problem]:

@@ -1,4 +1,4 @@
-"""TLS of a listener: which files, and the server context that they make.
+"""TLS: which files, and the contexts that they make.
 
 Invariants:
 
@@ -52,6 +52,16 @@ def server_context(tls: Tls) -> ssl.SSLContext:
         except OSError as error:  # an ssl.SSLError is one
             raise TlsError(f"{tls.client_ca}: {_why(error, 'holds no PEM certificate of an authority')}") from error
     return context
+
+
+def trusting_context(ca: Path | None) -> ssl.SSLContext:
+    """The context of calls to a service whose certificate ``ca`` (PEM), or the system's authorities, vouch for. Raises
+    TlsError.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        raise TlsError(f"{ca}: {_why(error, 'holds no PEM certificate of an authority')}") from error
 
 
 def load_identity(context: ssl.SSLContext, tls: Tls) -> None:

@@ -14,6 +14,7 @@ from audit_proxy.pipeline.upkeep import Terms, Upkeep
 from audit_proxy.ports import Clock
 from audit_proxy.settings.audit import Audit
 from audit_proxy.settings.secrets import read_key
+from audit_proxy.wiring.checkpoints import open_pushes
 from audit_proxy.wiring.log import open_audit_log, retention_of
 from audit_proxy.wiring.pseudonyms import Keyring, open_pseudonyms
 
@@ -34,6 +35,7 @@ async def open_audit(
 ) -> AuditParts:
     """Opens everything; it is closed with ``stack``. Raises LogUnusable, KeysUnavailable, OSError, SecretError."""
     node, signing_key = settings.origin, read_key(settings.signing_key)
+    pusher = await open_pushes(settings.checkpoints, metrics, stack)
     log = await open_audit_log(
         settings.directory,
         settings.origin,
@@ -51,6 +53,7 @@ async def open_audit(
         on_failure=on_failure,
     )
     stack.push_async_callback(log.close)
+    pusher.start(lambda: log.checkpoint)
     pseudonyms = await open_pseudonyms(
         settings.pseudonym_store,
         settings.directory,

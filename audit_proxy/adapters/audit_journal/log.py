@@ -163,6 +163,11 @@ class JournalAuditLog:
         return self._publisher.signed_size
 
     @property
+    def checkpoint(self) -> bytes:
+        """The last published checkpoint, a signed note. It is durable."""
+        return self._publisher.checkpoint
+
+    @property
     def checkpoint_at(self) -> float:
         """When the last checkpoint was published, in seconds since the epoch."""
         return self._publisher.checkpoint_at

@@ -31,6 +31,7 @@ class Publisher:
         self._written: set[str] = set()  # partial tiles and bundles of the last checkpoint
         self._completed: list[str] = []  # directories of partials that a full one made superfluous
         self._published = -1  # records under the last checkpoint
+        self.checkpoint = b""  # the last one, signed
         self.checkpoint_at = 0.0  # seconds since the epoch, of the last checkpoint
 
     @property
@@ -98,8 +99,10 @@ class Publisher:
             partial.append((path, tiles.encode_bundle(self._bundle)))
         self._put_durably([(path, data) for path, data in partial if path not in self._written])
         checkpoint = note.Checkpoint(self._key.name, self._edge.size, tiles.edge_root(self._edge))
-        self._files.put(recovery.CHECKPOINT, note.sign_checkpoint(checkpoint, self._signing_key))
+        signed = note.sign_checkpoint(checkpoint, self._signing_key)
+        self._files.put(recovery.CHECKPOINT, signed)
         self._files.sync_directory("")
+        self.checkpoint = signed
         self._published = self._edge.size
         self.checkpoint_at = self._clock.now()
         self._written = {path for path, _ in partial}

@@ -21,7 +21,7 @@ from audit_proxy.core.merkle.tree import HASH_BYTES
 NOTE_MAX = 1_000_000  # bytes
 SIGNATURES_MAX = 64
 _ED25519 = b"\x01"
-_SIGNED_BY = "\u2014 "  # em dash, space
+SIGNED_BY = "\u2014 "  # em dash, space: how the line of a signature begins
 
 
 class NoteInvalid(ValueError):  # noqa: N818  (a fact about a note, not a bug of ours)
@@ -89,11 +89,30 @@ def sign(text: str, name: str, seed: bytes) -> bytes:
     private = Ed25519PrivateKey.from_private_bytes(seed)
     key_id = VerifierKey(name, private.public_key().public_bytes_raw()).key_id
     signature = base64.b64encode(key_id + private.sign(text.encode())).decode()
-    return f"{text}\n{_SIGNED_BY}{name} {signature}\n".encode()
+    return f"{text}\n{SIGNED_BY}{name} {signature}\n".encode()
 
 
 def open_note(note: bytes, key: VerifierKey) -> str:
     """The text of a note that ``key`` signed, with its final line break. Raises NoteInvalid."""
+    text, signatures = parse_note(note)
+    signed = False
+    for name, signature in signatures:
+        if name != key.name or signature[:4] != key.key_id:
+            continue
+        try:
+            Ed25519PublicKey.from_public_bytes(key.public).verify(signature[4:], text.encode())
+        except InvalidSignature as exc:
+            raise NoteInvalid(f"the signature by {key.name} does not fit the text") from exc
+        signed = True
+    if not signed:
+        raise NoteInvalid(f"the note is not signed by the expected key {key.name}+{key.key_id.hex()}")
+    return text
+
+
+def parse_note(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
+    """What a note says, unproved: its text with the final line break, and each signature's name and bytes, which begin with
+    the key id. Raises NoteInvalid.
+    """
     if len(note) > NOTE_MAX:
         raise NoteInvalid("the note is too large")
     try:
@@ -108,19 +127,7 @@ def open_note(note: bytes, key: VerifierKey) -> str:
     text, lines = whole[: end + 1], whole[end + 2 :].removesuffix("\n").split("\n")
     if len(lines) > SIGNATURES_MAX:
         raise NoteInvalid("the note has too many signatures")
-    signed = False
-    for line in lines:
-        name, signature = _signature_line(line)
-        if name != key.name or signature[:4] != key.key_id:
-            continue
-        try:
-            Ed25519PublicKey.from_public_bytes(key.public).verify(signature[4:], text.encode())
-        except InvalidSignature as exc:
-            raise NoteInvalid(f"the signature by {key.name} does not fit the text") from exc
-        signed = True
-    if not signed:
-        raise NoteInvalid(f"the note is not signed by the expected key {key.name}+{key.key_id.hex()}")
-    return text
+    return text, [_signature_line(line) for line in lines]
 
 
 def sign_checkpoint(checkpoint: Checkpoint, seed: bytes) -> bytes:
@@ -151,9 +158,9 @@ def open_checkpoint(note: bytes, key: VerifierKey) -> Checkpoint:
 
 
 def _signature_line(line: str) -> tuple[str, bytes]:
-    if not line.startswith(_SIGNED_BY):
+    if not line.startswith(SIGNED_BY):
         raise NoteInvalid("malformed signature line")
-    name, space, encoded = line.removeprefix(_SIGNED_BY).partition(" ")
+    name, space, encoded = line.removeprefix(SIGNED_BY).partition(" ")
     raw = canonical_base64(encoded)
     if not space or not valid_name(name) or len(raw) < 5:
         raise NoteInvalid("malformed signature line")
