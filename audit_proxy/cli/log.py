@@ -4,18 +4,17 @@ import shutil
 import sys
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated
 
 import typer
 from rich.cells import cell_len, set_cell_size
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from audit_proxy.cli.admin_api import Admin, TokenFile, call, talk
-from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json, tell_problems
+from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json
+from audit_proxy.cli.log_place import Directory, VKeyFile, key_of, place_of, wrong
+from audit_proxy.cli.log_verify import verify
 from audit_proxy.core import record as audit_record
 from audit_proxy.core.merkle import note, proof
-from audit_proxy.settings.load import ConfigProblems, load_settings_only
 from audit_proxy.wiring import log as wiring
 
 log_app = typer.Typer(
@@ -23,23 +22,6 @@ log_app = typer.Typer(
     help="The audit log: read it, verify that nothing was altered or removed, prove single records.",
     no_args_is_help=True,
 )
-
-Directory = Annotated[
-    Path | None,
-    typer.Option(
-        "--dir", metavar="DIR", help="The log's directory, instead of the configuration's.", show_default=False
-    ),
-]
-VKeyFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--vkey",
-        metavar="FILE",
-        help="The log's verifier key (signed-note form); without it, the one that stands beside the directory. "
-        "Keep a copy on another machine: who can write here can replace both.",
-        show_default=False,
-    ),
-]
 
 
 @log_app.command()
@@ -56,7 +38,7 @@ def tail(
 
     Under DISCLOSED and WITHHELD stand numbers of people: the token's holder (h), third parties (t), and data about nobody in particular (·).
     """
-    place, _ = _place(config, directory)
+    place, _ = place_of(config, directory)
     reader = wiring.LogReader(place)
     try:
         records = reader.last(count)
@@ -76,37 +58,10 @@ def tail(
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except (OSError, ValueError) as error:
-        _wrong(f"cannot read the log in {place}: {error}")
+        wrong(f"cannot read the log in {place}: {error}")
 
 
-@log_app.command()
-def verify(
-    config: ConfigFile = DEFAULT,
-    directory: Directory = None,
-    vkey: VKeyFile = None,
-    json_output: AsJson = False,
-) -> None:
-    """Re-derive the whole log from its files and compare it with what was signed. Exit code 1 if anything differs.
-
-    Every record must decode and be in its exact form; the Merkle tree over the records must have the root that the signed checkpoint names; every tile and entry bundle must hold what the journal gives. It needs no private key, and may run while the proxy writes.
-
-    What it cannot see: whoever holds this machine and the signing key can write another history and sign it. Keep checkpoints on another machine and compare them (prove --consistency).
-    """
-    place, origin = _place(config, directory)
-    key = _key(place, vkey)
-    if origin is not None and key.name != origin:
-        _wrong(f"the verifier key belongs to {key.name}, the configuration says {origin}")
-    if not place.is_dir():
-        _wrong(f"there is no log in {place}")
-    try:
-        verdict = _verify_with_progress(place, key, quiet=json_output)
-    except OSError as error:
-        _wrong(f"cannot read the log in {place}: {error}")
-    if json_output:
-        typer.echo(as_json(_verdict_json(verdict, key)))
-    else:
-        _print_verdict(verdict, key)
-    raise typer.Exit(0 if verdict.whole else 1)
+log_app.command()(verify)
 
 
 @log_app.command()
@@ -142,9 +97,9 @@ def prove(
     With --consistency: "old SIZE", the hashes and the checkpoint, the form in which witnesses take it (C2SP tlog-witness).
     """
     if (record is None) == (consistency is None):
-        _wrong("give either a record (INDEX or ID) or --consistency OLD_SIZE")
-    place, _ = _place(config, directory)
-    key = _key(place, vkey)
+        wrong("give either a record (INDEX or ID) or --consistency OLD_SIZE")
+    place, _ = place_of(config, directory)
+    key = key_of(place, vkey)
     reader = wiring.LogReader(place)
     try:
         if consistency is not None:
@@ -167,7 +122,7 @@ def prove(
         typer.echo(f"The log does not prove it: {error}. Run 'audit-proxy log verify'.", err=True)
         raise typer.Exit(1) from None
     except (OSError, ValueError) as error:
-        _wrong(f"cannot read the log in {place}: {error}")
+        wrong(f"cannot read the log in {place}: {error}")
 
 
 @log_app.command()
@@ -193,31 +148,6 @@ def prune(
         typer.echo(f"{told['removed']} records were removed; the log begins with record {told['minimum_index']}.")
 
 
-def _place(config: Path, directory: Path | None) -> tuple[Path, str | None]:
-    """The log's directory, and the origin that the configuration gives it."""
-    if directory is not None:
-        return directory, None
-    try:
-        settings = load_settings_only(config)
-    except ConfigProblems as error:
-        tell_problems(error.problems)
-        raise typer.Exit(2) from None
-    return settings.audit.directory, settings.audit.origin
-
-
-def _key(place: Path, vkey: Path | None) -> note.VerifierKey:
-    path = vkey or wiring.vkey_path(place)
-    try:
-        return wiring.read_vkey(path)
-    except (OSError, ValueError) as error:
-        _wrong(f"cannot read the verifier key {path}: {error}")
-
-
-def _wrong(text: str) -> NoReturn:
-    typer.echo(text, err=True)
-    raise typer.Exit(2)
-
-
 def _out(data: bytes, end: bytes = b"\n") -> None:
     sys.stdout.buffer.write(data + end)
     sys.stdout.buffer.flush()
@@ -226,69 +156,6 @@ def _out(data: bytes, end: bytes = b"\n") -> None:
 def _next(reader: wiring.LogReader) -> int:
     last = reader.last(1)
     return last[0][0] + 1 if last else 0
-
-
-# Verdicts
-
-
-def _verify_with_progress(place: Path, key: note.VerifierKey, *, quiet: bool) -> wiring.Verdict:
-    console = Console(stderr=True)
-    if quiet or not console.is_terminal:
-        return wiring.verify_log(place, key)
-    columns = TextColumn("verifying"), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn()
-    with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("verify", total=None)
-        return wiring.verify_log(place, key, lambda done, total: progress.update(task, completed=done, total=total))
-
-
-def _verdict_json(verdict: wiring.Verdict, key: note.VerifierKey) -> dict[str, Any]:
-    return {
-        "whole": verdict.whole,
-        "origin": key.name,
-        "first": verdict.first,
-        "records": verdict.records,
-        "signed": verdict.signed,
-        "root": verdict.root.hex() if verdict.root is not None else None,
-        "first_bad": _problem_json(verdict.first_bad) if verdict.first_bad is not None else None,
-        "problems": [_problem_json(problem) for problem in verdict.problems],
-        "problems_unshown": verdict.problems_unshown,
-        "notes": list(verdict.notes),
-    }
-
-
-def _problem_json(problem: wiring.Problem) -> dict[str, Any]:
-    return {
-        "kind": problem.kind,
-        "text": problem.text,
-        "index": problem.index,
-        "place": problem.place,
-        "id": problem.record_id,
-    }
-
-
-def _print_verdict(verdict: wiring.Verdict, key: note.VerifierKey) -> None:
-    for text in verdict.notes:
-        typer.echo(f"note: {text}")
-    if verdict.whole:
-        kept = f" from number {verdict.first} on (retention removed those before)" if verdict.first else ""
-        typer.echo(
-            f"The log {key.name} is whole: {verdict.records - verdict.first} records{kept}, {verdict.signed} under the signed "
-            "checkpoint, all tiles and bundles as they must be."
-        )
-        return
-    first = verdict.first_bad
-    if first is not None:
-        where = f" ({first.place})" if first.place else ""
-        named = f", id {first.record_id}" if first.record_id else ""
-        typer.echo(f"NOT WHOLE: the first bad record is number {first.index}{where}{named}: {first.text}.")
-    else:
-        typer.echo("NOT WHOLE:")
-    for problem in verdict.problems:
-        if problem is not first:
-            number = f"record {problem.index}: " if problem.index is not None else ""
-            typer.echo(f"  {problem.kind}: {number}{problem.text}")
-    if verdict.problems_unshown:
-        typer.echo(f"  … and {verdict.problems_unshown} more")
 
 
 # Records

@@ -20,6 +20,7 @@ from audit_proxy.wiring.pseudonyms import names_of
 ISSUER = "https://login.sample.example/"
 AUDIENCE = "https://api.sample.example"
 TOKEN_LIFE_S = 3600
+CHECKPOINTS = "checkpoints"  # stands for a disk elsewhere: what the proxy pushes there
 _KID = "demo-1"
 
 
@@ -39,6 +40,10 @@ class Folder:
     @property
     def log(self) -> Path:
         return self.path / "log"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.path / CHECKPOINTS
 
     @property
     def ports(self) -> Path:
@@ -103,11 +108,13 @@ def prepare(path: Path, platform_url: str) -> Folder:
         ("  port: 8080\n", "  port: 0\n"),
         ("  port: 8081\n", "  port: 0\n"),
         ("origin: audit-proxy/node-1 ", "origin: audit-proxy/demo "),
+        ("    targets: []\n", f"    targets: [{{ name: demo, file: {CHECKPOINTS} }}]\n"),
     ):
         if text.count(old) != 1:
             raise RuntimeError(f"the shipped configuration does not hold {old!r} once")
         text = text.replace(old, new)
     config.write_text(text)
+    (path / CHECKPOINTS).touch()
     apps = [
         {
             "id": app.id,

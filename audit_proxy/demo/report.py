@@ -16,6 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from audit_proxy.demo.consents import APPS, QUIZ, REMINDER
+from audit_proxy.demo.folder import CHECKPOINTS
 from audit_proxy.demo.log import Record, Sight
 from audit_proxy.demo.received import PLAIN_WORDS, Received
 from audit_proxy.demo.run import Outcome, Person, Tell, unconsented
@@ -321,6 +322,10 @@ def _next(outcome: Outcome, directory: Path | None) -> RenderableType:
     ]
     if directory is not None:
         commands += [
+            (
+                f"audit-proxy log verify -c {config} --against {directory / CHECKPOINTS}",
+                "and with what the proxy pushed",
+            ),
             (f"python -m audit_proxy.demo.platform --port {port} --people {options.people} --seed {options.seed}", ""),
             (f"audit-proxy serve -c {config}", "platform and proxy again, yours to ask"),
         ]

@@ -176,7 +176,8 @@ async def _replay(
         with progress.step("The proxy ends; its log is verified from the files alone") as tell:
             metrics = await _metrics(session, admin_url, folder)
             await stack.aclose()
-            code, verification = await processes.command("log", "verify", "-c", str(folder.config))
+            against = ("--against", str(folder.checkpoints))
+            code, verification = await processes.command("log", "verify", "-c", str(folder.config), *against)
             log = list(records(folder.log))
             tell(0, f"{len(log):,} records")
     person = await _person(consents, direct, reminder, log, folder, url, session)

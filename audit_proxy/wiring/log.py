@@ -8,16 +8,19 @@ from audit_proxy.adapters.audit_journal import JournalAuditLog, JournalRetention
 from audit_proxy.adapters.audit_journal.log import Options
 from audit_proxy.adapters.files_posix import PosixFiles
 from audit_proxy.adapters.log_reader import LogReader, RecordNotFound
-from audit_proxy.adapters.log_verifier import Problem, Verdict, verify_log
+from audit_proxy.adapters.log_verifier import Kept, NothingKept, Problem, Verdict, read_kept, verify_log
 from audit_proxy.core.merkle.note import VerifierKey, encode_vkey, parse_vkey, verifier_key
 from audit_proxy.ports import Clock
 
 __all__ = [
+    "Kept",
     "LogReader",
+    "NothingKept",
     "Problem",
     "RecordNotFound",
     "Verdict",
     "open_audit_log",
+    "read_kept",
     "read_vkey",
     "retention_of",
     "verify_log",

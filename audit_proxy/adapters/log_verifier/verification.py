@@ -6,6 +6,7 @@ Invariants:
 - The signed checkpoint decides. Where journal and tiles disagree, the one whose root was signed is the sound one.
 - What was published is read before the journal, so that a log that grows meanwhile is never taken for one that was cut.
 - Records are gone by right below the minimum index that a signed record tells; there the published tiles stand in for them.
+- Checkpoints that were kept elsewhere decide against the log, see ``against``.
 - A file is never trusted for a size: what is read and compared is bounded by the journal that is there.
 """
 
@@ -14,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from audit_proxy.adapters.log_verifier.against import Kept, compare
 from audit_proxy.adapters.log_verifier.files import (
     leaves_of,
     number_path,
@@ -22,7 +24,7 @@ from audit_proxy.adapters.log_verifier.files import (
     versions,
 )
 from audit_proxy.adapters.log_verifier.lines import JournalLines, PrunedMeanwhile
-from audit_proxy.adapters.log_verifier.peaks import Peaks
+from audit_proxy.adapters.log_verifier.peaks import Peaks, Roots
 from audit_proxy.adapters.log_verifier.pruned import read_minimum
 from audit_proxy.adapters.log_verifier.verdict import Line, Problem, Verdict, id_of
 from audit_proxy.core import record as audit_record
@@ -34,20 +36,30 @@ _EPOCH = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _NO_LEAF = bytes(tree.HASH_BYTES)
 
 
-def verify_log(directory: Path, key: note.VerifierKey, progress: Callable[[int, int], None] | None = None) -> Verdict:
-    """Reads everything. ``progress(bytes read, bytes in all)``. Raises OSError when files cannot be read."""
+def verify_log(
+    directory: Path,
+    key: note.VerifierKey,
+    progress: Callable[[int, int], None] | None = None,
+    against: Kept | None = None,
+) -> Verdict:
+    """Reads everything. ``progress(bytes read, bytes in all)``; ``against``: checkpoints kept elsewhere, read before. Raises
+    OSError when files cannot be read.
+    """
     while True:
         try:
-            return _Verification(directory, key, progress or (lambda _done, _total: None)).run()
+            return _Verification(directory, key, progress or (lambda _done, _total: None), against).run()
         except PrunedMeanwhile:
             continue  # retention removed what was to be read: the log begins elsewhere now
 
 
 class _Verification:
-    def __init__(self, directory: Path, key: note.VerifierKey, progress: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, directory: Path, key: note.VerifierKey, progress: Callable[[int, int], None], against: Kept | None
+    ) -> None:
         self._directory = directory
         self._key = key
         self._progress = progress
+        self._against = against
         self._problems: list[Problem] = []
         self._unshown = 0
         self._notes: list[str] = []
@@ -60,8 +72,7 @@ class _Verification:
         self._minimum = 0  # records below were removed by right
         self._lines = JournalLines(directory, key, 0, self._problem, progress)
         self._count = 0
-        self._journal_root: bytes | None = None  # at the checkpoint's size
-        self._tiles_root: bytes | None = None
+        self._roots = Roots(())  # of the journal, and of the tiles
         self._differ: dict[
             int, tuple[Line, str | None]
         ] = {}  # records unlike their tile; the id their bundle still has
@@ -76,8 +87,13 @@ class _Verification:
         self._lines = JournalLines(self._directory, self._key, self._minimum, self._problem, self._progress)
         published = published_records(self._directory)
         signed = checkpoint.size if checkpoint else 0
+        kept_sizes = [size for size, _ in self._against.places] if self._against is not None else []
+        self._roots = Roots([signed, *kept_sizes])
         self._read_everything(signed)
         self._judge(checkpoint, max(signed, published))
+        if self._against is not None:
+            self._problems[:0] = compare(self._against, self._count, self._roots.found)
+            self._notes += self._against.notes
         self._notes += self._lines.notes
         self._tell_gaps_and_times()
         if checkpoint is not None and self._count > signed:
@@ -123,9 +139,7 @@ class _Verification:
             first = number * tiles.WIDTH
             needed = min(max(signed - first, 0), tiles.WIDTH)
             published = self._check_leaves(number, block, leaves, needed) if block else leaves
-            if first <= signed <= first + len(leaves):
-                self._journal_root = ours.root_with(leaves[: signed - first])
-                self._tiles_root = theirs.root_with(published[: signed - first])
+            self._roots.pass_block(first, (ours, leaves), (theirs, published))
             if len(leaves) == tiles.WIDTH:
                 folded = tree.fold(b"".join(leaves))
                 ours.push(8, folded)
@@ -296,8 +310,9 @@ class _Verification:
             by = "its checkpoint was signed over" if checkpoint and expected == checkpoint.size else "its tiles hold"
             text = f"the journal ends after {self._count} records, but {by} {expected}: {lost} records are missing at the end"
             self._problem(Problem("records_missing", text, index=self._count, place=segments.JOURNAL))
-        sound_journal = checkpoint is not None and self._journal_root == checkpoint.root
-        sound_tiles = checkpoint is not None and self._tiles_root == checkpoint.root
+        journal_root, tiles_root = self._roots.found.get(checkpoint.size if checkpoint else 0, (None, None))
+        sound_journal = checkpoint is not None and journal_root == checkpoint.root
+        sound_tiles = checkpoint is not None and tiles_root == checkpoint.root
         if sound_journal or (checkpoint is None and not self._differ):
             for problem in self._tiles:
                 self._problem(problem)
@@ -323,7 +338,7 @@ class _Verification:
         for problem in self._tiles:
             if problem.kind != "tile_altered" or not sound_tiles:
                 self._problem(problem)
-        if checkpoint is not None and self._journal_root is not None:
+        if checkpoint is not None and journal_root is not None:
             text = f"the first {checkpoint.size} records do not give the root hash that the checkpoint signs"
             self._problem(Problem("root_differs", text))
 
