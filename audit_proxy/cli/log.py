@@ -12,6 +12,7 @@ from rich.cells import cell_len, set_cell_size
 from audit_proxy.cli.admin_api import Admin, TokenFile, call, talk
 from audit_proxy.cli.configuration import DEFAULT, AsJson, ConfigFile, as_json
 from audit_proxy.cli.log_place import Directory, VKeyFile, key_of, place_of, wrong
+from audit_proxy.cli.log_roster import roster_app
 from audit_proxy.cli.log_verify import verify
 from audit_proxy.core import record as audit_record
 from audit_proxy.core.merkle import note, proof
@@ -22,6 +23,7 @@ log_app = typer.Typer(
     help="The audit log: read it, verify that nothing was altered or removed, prove single records.",
     no_args_is_help=True,
 )
+log_app.add_typer(roster_app)
 
 
 @log_app.command()

@@ -82,6 +82,13 @@ def make(directory: Path, answers: Answers) -> Made:
     return Made(tuple(made), tokens)
 
 
+def make_key(path: Path) -> bytes:
+    """Makes a key of its own in a new file; its 32 bytes. Raises FileExistsError, OSError."""
+    text = _new_key()
+    _write_new(path, text)
+    return base64.b64decode(text)
+
+
 def filled(template: str, answers: Answers, directory: Path) -> str:
     """The shipped ``audit-proxy.yaml`` with the answers in place of what is to be filled in."""
     text = template

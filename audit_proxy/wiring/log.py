@@ -8,6 +8,7 @@ from audit_proxy.adapters.audit_journal import JournalAuditLog, JournalRetention
 from audit_proxy.adapters.audit_journal.log import Options
 from audit_proxy.adapters.files_posix import PosixFiles
 from audit_proxy.adapters.log_reader import LogReader, RecordNotFound
+from audit_proxy.adapters.log_roster import NothingPublished, read_published, read_roster, read_seen
 from audit_proxy.adapters.log_verifier import Kept, NothingKept, Problem, Verdict, read_kept, verify_log
 from audit_proxy.core.merkle.note import VerifierKey, encode_vkey, parse_vkey, verifier_key
 from audit_proxy.ports import Clock
@@ -16,15 +17,20 @@ __all__ = [
     "Kept",
     "LogReader",
     "NothingKept",
+    "NothingPublished",
     "Problem",
     "RecordNotFound",
     "Verdict",
     "open_audit_log",
     "read_kept",
+    "read_published",
+    "read_roster",
+    "read_seen",
     "read_vkey",
     "retention_of",
     "verify_log",
     "vkey_path",
+    "write_whole",
 ]
 
 
@@ -67,7 +73,7 @@ async def open_audit_log(
             on_failure=on_failure,
         ),
     )
-    _write_vkey(vkey_path(directory), encode_vkey(verifier_key(origin, signing_key)) + "\n")
+    write_whole(vkey_path(directory), encode_vkey(verifier_key(origin, signing_key)).encode() + b"\n")
     return log
 
 
@@ -95,10 +101,10 @@ def vkey_path(directory: Path) -> Path:
     return directory.with_name(directory.name + ".vkey")
 
 
-def _write_vkey(path: Path, text: str) -> None:
-    """Left alone when it says the same, replaced as a whole otherwise, so that nobody reads half a key."""
-    if path.exists() and path.read_text() == text:
+def write_whole(path: Path, data: bytes) -> None:
+    """Left alone when it says the same, replaced as a whole otherwise, so that nobody reads half of it."""
+    if path.exists() and path.read_bytes() == data:
         return
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(text)
+    temporary.write_bytes(data)
     temporary.replace(path)

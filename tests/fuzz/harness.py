@@ -1,6 +1,7 @@
 """What is fuzzed: each function takes bytes and fails on what must not be. ``SEEDS`` has a few sound inputs for each."""
 
 import copy
+import io
 import itertools
 import json
 from collections.abc import Callable, Mapping
@@ -12,7 +13,8 @@ from audit_proxy.core.catalog.target import Target, parse_target
 from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import AuditUnavailable, Consent
 from audit_proxy.core.inspection import NotInspectable, find_subjects, parse, render
-from audit_proxy.core.merkle import note, proof, segments, tiles, tree
+from audit_proxy.core.merkle import kept, note, proof, segments, tiles, tree
+from audit_proxy.core.merkle import roster as rosters
 from audit_proxy.core.redaction import GONE, Redacted, Redactor, Terms, verdicts_of
 from tests.simulator.people import document
 
@@ -153,6 +155,32 @@ def checkpoint(data: bytes) -> None:
     assert note.open_checkpoint(note.sign_checkpoint(signed, _SEED), _KEY) == signed
 
 
+def kept_checkpoints(data: bytes) -> None:
+    """A file of kept checkpoints: no line is passed over, and a note behind whatever it is is found."""
+    before = data if kept.ends_whole(data) else data + kept.SEPARATOR
+    whole = before + SEEDS["checkpoint"][0]
+    found = list(kept.entries(kept.lines(io.BytesIO(whole).readline)))
+    assert kept.judge(found[-1], _KEY).standing == "own"
+    assert [one for entry in found for one in entry.data.split(b"\n") if one] == [
+        one for one in whole.split(b"\n") if one
+    ]
+    for entry in found:
+        judged = kept.judge(entry, _KEY)
+        assert (judged.checkpoint is not None) == (judged.standing == "own")
+        assert judged.standing == "own" or entry.data != SEEDS["checkpoint"][0]
+
+
+def roster(data: bytes) -> None:
+    """A text is a roster or NoteInvalid; a roster is written as it was read, and signed, it is that roster."""
+    text = data.decode("utf-8", "replace")
+    try:
+        read = rosters.parse_roster(text)
+    except note.NoteInvalid:
+        return
+    assert rosters.encode_roster(read) == text
+    assert rosters.open_roster(rosters.sign_roster(read, _KEY.name, _SEED), _KEY) == read
+
+
 def tile(data: bytes) -> None:
     """Bundles are read as they would be written, or a ValueError; segments follow one another; an edge gives its root."""
     try:
@@ -173,7 +201,7 @@ def tile(data: bytes) -> None:
 
 
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    one.__name__: one for one in (target, overlay, inspection, record, checkpoint, tile)
+    one.__name__: one for one in (target, overlay, inspection, record, checkpoint, kept_checkpoints, roster, tile)
 }
 _RECORD = audit_record.encode(
     audit_record.Record(
@@ -204,6 +232,17 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
         note.sign_checkpoint(note.Checkpoint(_KEY.name, 7, bytes(32)), _SEED),
         f"{_KEY.name}\n7\n{'A' * 43}=\next\n".encode(),
         note.encode_vkey(_KEY).encode(),
+    ),
+    "kept_checkpoints": (
+        note.sign_checkpoint(note.Checkpoint(_KEY.name, 7, bytes(32)), _SEED) * 2 + b"torn\n\n\n",
+        note.sign_checkpoint(note.Checkpoint("example.com/other", 8, bytes(32)), b"o" * 32)[:-9],
+    ),
+    "roster": tuple(
+        rosters.encode_roster(rosters.Roster(logs)).encode()
+        for logs in (
+            (rosters.Listed(_KEY), rosters.Listed(note.verifier_key("example.com/other", _SEED), 81_923)),
+            (rosters.Listed(_KEY, 0),),
+        )
     ),
     "tile": (
         tiles.encode_bundle([b"a", b"", b"c" * 300]),

@@ -10,12 +10,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 from audit_proxy.adapters.log_verifier.verdict import Problem
 from audit_proxy.core.merkle import kept, note
-
-_LINE_MAX = 64 * 1024  # bytes; a longer line is read in pieces, and is no checkpoint's
 
 
 class NothingKept(ValueError):  # noqa: N818  (an answer about a file, not a bug of ours)
@@ -58,7 +55,7 @@ def read_kept(files: Iterable[Path], key: note.VerifierKey) -> Kept:
     for path in files:
         found: Counter[kept.Standing] = Counter()
         with path.open("rb") as file:
-            for entry in kept.entries(_lines(file)):
+            for entry in kept.entries(kept.lines(file.readline)):
                 judged = kept.judge(entry, key)
                 place = f"{path}:{entry.line}"
                 found[judged.standing] += 1
@@ -73,11 +70,6 @@ def read_kept(files: Iterable[Path], key: note.VerifierKey) -> Kept:
             held = ", ".join(sorted(others)) or ("nothing readable" if found else "nothing at all")
             raise NothingKept(f"{path} holds no checkpoint of {key.name}, but {held}")
     return Kept(places, others, damaged, tuple(_untrue(untrue, key)))
-
-
-def _lines(file: BinaryIO) -> Iterator[bytes]:
-    while line := file.readline(_LINE_MAX):
-        yield line
 
 
 def compare(kept_ones: Kept, records: int, roots: Mapping[int, tuple[bytes, ...]]) -> Iterator[Problem]:

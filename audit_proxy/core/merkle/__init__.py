@@ -4,5 +4,5 @@
 tree), ``note`` (C2SP signed-note and tlog-checkpoint, Ed25519), ``proof`` (C2SP tlog-proof and the consistency request
 of tlog-witness), ``segments`` (names of the journal's files and which of their lines are the log's), ``packing`` (a sealed segment,
 compressed), ``retention`` (how a log proves which of its records were removed by right), ``kept`` (files of checkpoints that
-were pushed off the machine).
+were pushed off the machine), ``roster`` (which logs there have to be).
 """

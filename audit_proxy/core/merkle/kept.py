@@ -8,7 +8,7 @@ Invariants:
 - An entry is a log's own only once its signature was verified.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -16,6 +16,7 @@ from audit_proxy.core.merkle.note import SIGNED_BY, Checkpoint, NoteInvalid, Ver
 
 SEPARATOR = b"\n\n"  # between a torn end and the next entry
 _LINES_MAX = 128  # of one entry
+_LINE_MAX = 64 * 1024  # bytes; a longer line is taken in pieces, and is no checkpoint's
 _SIGNED_BY = SIGNED_BY.encode()
 _SIGNATURE_BYTES = 4 + 64  # key id and Ed25519 signature
 
@@ -43,6 +44,12 @@ class Judged:
     standing: Standing
     origin: str | None = None
     checkpoint: Checkpoint | None = None
+
+
+def lines(readline: Callable[[int], bytes]) -> Iterator[bytes]:
+    """A file's lines with their breaks, as ``readline(most bytes)`` gives them."""
+    while line := readline(_LINE_MAX):
+        yield line
 
 
 def entries(lines: Iterable[bytes]) -> Iterator[Entry]:
