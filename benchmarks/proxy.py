@@ -32,7 +32,7 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) * _TICK_S
 
 
-def _start(command: list[str], ready: Path, log: Path) -> tuple[subprocess.Popen[bytes], int]:
+def start(command: list[str], ready: Path, log: Path) -> tuple[subprocess.Popen[bytes], int]:
     with log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, start_new_session=True)
     if len(os.sched_getaffinity(0)) > 1 or os.cpu_count() != 1:
@@ -46,7 +46,12 @@ def _start(command: list[str], ready: Path, log: Path) -> tuple[subprocess.Popen
     raise SystemExit(f"did not start: {' '.join(command)}\n{log.read_text()}")
 
 
-async def _import(port: int, setting: Setting) -> None:
+def end(process: subprocess.Popen[bytes]) -> None:
+    os.killpg(process.pid, signal.SIGTERM)
+    process.wait(30)
+
+
+async def bring_consents(port: int, setting: Setting) -> None:
     headers = {"Authorization": f"Bearer {setting.admin_token}", "Content-Type": "application/x-ndjson"}
     url = f"http://127.0.0.1:{port}/v1/consent/import"
     async with aiohttp.ClientSession() as session, session.post(url, data=setting.grants, headers=headers) as answer:
@@ -64,7 +69,7 @@ async def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any
     setting: Setting = write_setting(folder, origin)
     processes = []
     try:
-        bare, bare_port = _start(
+        bare, bare_port = start(
             [sys.executable, "-m", "benchmarks.bare", origin, str(folder / "bare.json")],
             folder / "bare.json",
             folder / "bare.log",
@@ -80,9 +85,9 @@ async def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any
             "--ports-file",
             str(folder / "proxy.json"),
         ]
-        proxy, proxy_port = _start(command, folder / "proxy.json", folder / "proxy.log")
+        proxy, proxy_port = start(command, folder / "proxy.json", folder / "proxy.log")
         processes.append(proxy)
-        await _import(json.loads((folder / "proxy.json").read_text())["admin"], setting)
+        await bring_consents(json.loads((folder / "proxy.json").read_text())["admin"], setting)
         request = f"GET /page HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {setting.token}\r\nAccept: application/json\r\n\r\n".encode()
         turns: dict[str, list[float]] = {"bare": [], "proxy": []}
         for turn in range(arguments.turns + 1):
@@ -97,8 +102,7 @@ async def _measure(arguments: argparse.Namespace, folder: Path) -> dict[str, Any
                     turns[name].append((cpu_seconds(process.pid) - before) / counts["ok"] * 1e6)
     finally:
         for process in processes:
-            os.killpg(process.pid, signal.SIGTERM)
-            process.wait(30)
+            end(process)
     ratios = [proxy_us / bare_us for bare_us, proxy_us in zip(turns["bare"], turns["proxy"], strict=True)]
     records = lines = 0
     for segment in (folder / "log" / "journal").glob("*.jsonl"):

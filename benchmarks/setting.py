@@ -1,4 +1,4 @@
-"""A proxy's whole configuration for the benchmark: one operation, 25 people, a grant for every second one."""
+"""A proxy's whole configuration for the benchmark: a page of 25 people, a grant for every second one."""
 
 import base64
 import json
@@ -52,22 +52,23 @@ class Setting:
     grants: bytes  # NDJSON for the admin API's import: every second person
 
 
+def person(i: int) -> dict[str, Any]:
+    """One of them: 8 fields."""
+    name = f"user{i:06d}"
+    return {
+        "id": 100000 + i,
+        "username": name,
+        "display_name": f"Person Number {i} Ünïcode",
+        "email": f"{name}@example.org",
+        "birthday": f"19{60 + i % 40}-0{1 + i % 9}-1{i % 10}",
+        "city": ("Berlin", "Tōkyō", "São Paulo", "New York")[i % 4],
+        "avatar": f"https://cdn.example.org/avatars/{i:08x}/original/{i * 7919:024x}.png",
+        "bio": " ".join(WORDS[(i + k) % len(WORDS)] for k in range(8)),
+    }
+
+
 def page() -> bytes:
     """25 people, 8 fields each, 7.9 KB."""
-
-    def person(i: int) -> dict[str, Any]:
-        name = f"user{i:06d}"
-        return {
-            "id": 100000 + i,
-            "username": name,
-            "display_name": f"Person Number {i} Ünïcode",
-            "email": f"{name}@example.org",
-            "birthday": f"19{60 + i % 40}-0{1 + i % 9}-1{i % 10}",
-            "city": ("Berlin", "Tōkyō", "São Paulo", "New York")[i % 4],
-            "avatar": f"https://cdn.example.org/avatars/{i:08x}/original/{i * 7919:024x}.png",
-            "bio": " ".join(WORDS[(i + k) % len(WORDS)] for k in range(8)),
-        }
-
     document = {"data": [person(i) for i in range(25)], "paging": {"next": "https://api.example.org/page?after=QVFIU"}}
     return json.dumps(document, ensure_ascii=False, separators=(",", ":")).encode()
 
@@ -83,15 +84,26 @@ def _openapi() -> dict[str, Any]:
     next_page = {"type": "object", "properties": {"next": {"type": "string", "x-data-category": "none"}}}
     people = {"type": "array", "items": {"$ref": "#/components/schemas/Person"}}
     schema = {"type": "object", "properties": {"data": people, "paging": next_page}}
-    operation = {
-        "operationId": "page",
-        "security": [{"oauth": ["friends.read"]}],
-        "responses": {"200": {"description": "a page", "content": {"application/json": {"schema": schema}}}},
-    }
+    named = {"name": "id", "in": "path", "required": True, "schema": {"type": "string", "x-data-subject": ""}}
+
+    def get(name: str, answer: dict[str, Any], *parameters: dict[str, Any]) -> dict[str, Any]:
+        return {
+            "get": {
+                "operationId": name,
+                "security": [{"oauth": ["friends.read"]}],
+                "parameters": [*parameters],
+                "responses": {"200": {"description": name, "content": {"application/json": {"schema": answer}}}},
+            }
+        }
+
     return {
         "openapi": "3.1.0",
         "info": {"title": "bench", "version": "1"},
-        "paths": {"/page": {"get": operation}},
+        "paths": {
+            "/page": get("page", schema),
+            "/people/{id}": get("person", {"$ref": "#/components/schemas/Person"}, named),
+            "/people/{id}/friends": get("friends", schema, named),
+        },
         "components": {"schemas": {"Person": {"type": "object", "x-data-subject": "/id", "properties": person}}},
     }
 
@@ -116,7 +128,7 @@ def _private(path: Path, text: str) -> None:
         file.write(text)
 
 
-def write_setting(folder: Path, upstream: str) -> Setting:
+def write_setting(folder: Path, upstream: str, *, durability: str = "fsync") -> Setting:
     """Writes configuration, keys and consents into ``folder``."""
     key = Ed25519PrivateKey.generate()
     public = key.public_key().public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
@@ -164,6 +176,7 @@ def write_setting(folder: Path, upstream: str) -> Setting:
         "consent": {"path": "consent.sqlite3"},
         "audit": {
             "directory": "log",
+            "durability": durability,
             "signing_key": {"file": "signing.key"},
             "pseudonym_key": {"file": "pseudonym.key"},
         },

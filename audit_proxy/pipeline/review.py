@@ -20,7 +20,7 @@ from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import Consent, Reason, Refusal, SubjectIdsUnavailable
 from audit_proxy.core.exchange import Response
 from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, is_id, parse, render
-from audit_proxy.core.policy import OperationRule, Policy
+from audit_proxy.core.policy import Mode, OperationRule, Policy, RefusedThirdParty, Unclassified
 from audit_proxy.core.redaction import GONE, NOBODY, Group, Redactor, Terms, VerdictCache, verdicts_of
 from audit_proxy.pipeline.admit import Admission
 from audit_proxy.pipeline.permissions import NOBODY_KNOWN, Permissions, refusal_of
@@ -57,6 +57,43 @@ class Reviewer:
         self._max_depth = max_depth
         self._verdicts: VerdictCache = {}
 
+    async def turn_away(self, admission: Admission, status: int) -> Outcome | None:
+        """The answer about somebody whom the request names and who refuses, decided before the platform's is looked into, as
+        it is for an id that the platform does not know: time tells neither from the other. None: look into it.
+
+        In monitor it is looked into, so that the record says what would be withheld.
+        """
+        people = admission.asked.must_permit if admission.asked is not None else ()
+        operation = admission.operation
+        if not people or operation is None or admission.mode is not Mode.enforce:
+            return None
+        rule = self._policy.operations.get(operation.id, NO_RULE)
+        keeps_nothing = (
+            operation.closed
+            and (rule.refused_third_party or self._policy.refused_third_party) is RefusedThirdParty.drop
+            and (rule.unclassified or self._policy.unclassified) is Unclassified.drop
+        )
+        return await self._unknown(admission, people) if status == 404 or keeps_nothing else None
+
+    async def _unknown(
+        self, admission: Admission, people: Collection[str], *, uninspected: bool = False
+    ) -> Outcome | None:
+        """The outcome of an unknown id where one of these people refuses."""
+        known = admission.people
+        subjects: dict[RawId, str] = {raw: known[raw] for raw in people if raw in known}
+        permissions, _, _ = await self._permissions.of(admission.asker, subjects)
+        refused = [
+            (raw, ground)
+            for raw in people
+            if (ground := refusal_of(permissions.get(raw, NOBODY_KNOWN), admission.requirements)) is not None
+        ]
+        if not refused:
+            return None
+        withheld = tuple([Group((), (), ground, (raw,)) for raw, ground in refused])
+        return Outcome(
+            404, None, refusal=Refusal(Reason.not_found), withheld=withheld, people=subjects, uninspected=uninspected
+        )
+
     async def review(self, admission: Admission, response: Response) -> Outcome:
         """Judges an answer of an admitted, judged operation."""
         operation = admission.operation
@@ -77,14 +114,7 @@ class Reviewer:
         people = admission.asked.must_permit if admission.asked is not None else ()
         if not people:
             return outcome
-        known = admission.people
-        subjects: dict[RawId, str] = {raw: known[raw] for raw in people if raw in known}
-        permissions, _, _ = await self._permissions.of(admission.asker, subjects)
-        for one in people:
-            permissions.setdefault(one, NOBODY_KNOWN)
-        if _refuser(people, permissions, admission.requirements) is None:
-            return outcome
-        return Outcome(404, None, refusal=Refusal(Reason.not_found), people=subjects, uninspected=outcome.uninspected)
+        return await self._unknown(admission, people, uninspected=outcome.uninspected) or outcome
 
     async def _inspect(
         self, admission: Admission, operation: Operation, media: MediaPlan, response: Response

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.simulator.people import PERSON_ID, READ, document
@@ -174,3 +175,22 @@ async def test_an_id_is_found_as_text_and_as_number(proxy, upstream) -> None:
     (record,) = proxy.records()
     assert record.found == (proxy.pseudonym("2"),)
     assert record.counts["people"] == 1
+
+
+async def test_a_refusing_person_and_an_unknown_id_take_the_same_way(proxy, upstream) -> None:
+    """Whatever the platform answers, it is not looked into: the records say the same of both but for the pseudonym, so
+    nothing is done for one and not for the other that an app could time.
+    """
+    await proxy.grant("2")
+    upstream.reply("/people/3", body={"id": "3", "name": "three", "friends": [{"id": str(one)} for one in range(200)]})
+    upstream.reply("/people/3/stream", headers={"Content-Type": "application/x-ndjson"}, body=b'{"id": "3"}\n')
+    for path in ("/people/%s", "/people/%s/stream"):
+        await _alike(proxy, path)
+        said = []
+        for record, one in zip(proxy.records()[-2:], ("3", "999"), strict=True):
+            assert record.asked == record.withheld[0].subjects == (proxy.pseudonym(one),)
+            told = msgspec.structs.asdict(record)
+            said.append({key: told[key] for key in told.keys() - {"id", "ts", "duration_ms", "asked", "withheld"}})
+            assert [group.consent for group in record.withheld] == ["no_grant"]
+        assert said[0] == said[1]
+        assert [one.target for one in upstream.requests[-2:]] == [path % "3", path % "999"]

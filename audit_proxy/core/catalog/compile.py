@@ -153,6 +153,7 @@ class _Compiler:
         for path_name in path_names:
             parameters.setdefault(("path", path_name), Parameter(path_name, "path", required=True))
         named = self._named(name, responses, parameters)
+        closed = not any(opens_up(media.field) for plan in responses.values() for media in plan.media.values())
         return Operation(
             id=name,
             method=method.upper(),
@@ -167,7 +168,8 @@ class _Compiler:
             body=self._body(raw, unjudged=unjudged),
             fields_parameter=fields_parameter,
             named=named,
-            lists_people=_lists_people(method, parameters, named, responses),
+            closed=closed,
+            lists_people=_lists_people(parameters, named) if closed and method in ("get", "head") else frozenset(),
             header_names=self._headers(name, parameters),
         )
 
@@ -286,19 +288,10 @@ class _Compiler:
         return closure
 
 
-def _lists_people(
-    method: str,
-    parameters: dict[tuple[str, str], Parameter],
-    named: tuple[Expression, ...],
-    responses: dict[str, ResponsePlan],
-) -> frozenset[str]:
-    """Query arrays of people of whom those who refuse need not be asked for: where nothing of them could be public, where
-    the answer is not about all of them together, and where no write would become another one.
+def _lists_people(parameters: dict[tuple[str, str], Parameter], named: tuple[Expression, ...]) -> frozenset[str]:
+    """Query arrays of people of whom those who refuse need not be asked for: where the answer is not about all of them
+    together.
     """
-    if method not in ("get", "head") or any(
-        opens_up(m.field) for plan in responses.values() for m in plan.media.values()
-    ):
-        return frozenset()
     together = {one.name for one in named if one.source == "query"}
     return frozenset(
         name

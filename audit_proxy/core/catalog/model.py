@@ -171,6 +171,7 @@ class Operation:
     body: BodyPlan | None = None
     fields_parameter: str | None = None
     named: tuple[Expression, ...] = ()  # all expressions of its answers
+    closed: bool = False  # nothing of its answers may leave against the word of the person it is about
     lists_people: frozenset[str] = frozenset()  # query arrays of people, of whom those who refuse are not asked for
     header_names: frozenset[str] = frozenset()  # described header parameters, in lower case
 

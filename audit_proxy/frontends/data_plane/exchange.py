@@ -151,6 +151,10 @@ class Exchange:
         async with self._ask(admission, admission.asked.body) as answer:
             self._upstream_s = time.perf_counter() - asked_at
             status = answer.status
+            turned_away = await self._stages.reviewer.turn_away(admission, status)
+            if turned_away is not None:
+                answer.close()
+                return await self._answer(admission, turned_away, None, status)
             stream = JudgedStream(self._stages, admission, self._incoming, answer, self._began)
             if not stream.applies:
                 async with asyncio.timeout(self._stages.upstream.limits.total_s):
@@ -196,6 +200,9 @@ class Exchange:
         return judged_response(headers, described.headers if described is not None else frozenset())
 
     async def _review(self, admission: Admission, status: int, headers: Headers, raw: bytes) -> Outcome:
+        turned_away = await self._stages.reviewer.turn_away(admission, status)
+        if turned_away is not None:
+            return turned_away
         kinds = headers.getall("Content-Type", ())
         kind = kinds[0] if len(kinds) == 1 else ""
         try:
