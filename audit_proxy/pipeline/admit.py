@@ -128,6 +128,18 @@ class Admitter:
         admission.refusal = await self._judge(request, described, admission, read_body)
         return admission
 
+    def lapsed(self, admission: Admission, now: float) -> Refusal | None:
+        """Why a request that was admitted would not be any more: for an answer that goes on and on."""
+        identity = admission.identity
+        if identity is None:
+            return None
+        if now >= identity.expires_at:
+            return Refusal(Reason.token_expired, "the token has expired")
+        return _barred(self._app(identity.app))
+
+    def _app(self, client_id: str) -> App | None:
+        return self._apps.find(client_id) or self._policy.profile(client_id)
+
     async def _identify(self, request: Request, admission: Admission) -> Refusal | None:
         found = None
         if self._gateway is not None:
@@ -139,15 +151,8 @@ class Admitter:
             return found
         admission.identity = found
         unknown = await self._map_holder(found, admission) if found.app_scoped else None
-        app = self._apps.find(found.app)
-        if app is None:
-            app = self._policy.profile(found.app)
-            if app is None:
-                return Refusal(Reason.app_unknown, "the app is not registered")
-        admission.app = app
-        if app.status is not AppStatus.active:
-            return Refusal(Reason.app_suspended, "the app is suspended")
-        return unknown
+        admission.app = self._app(found.app)
+        return _barred(admission.app) or unknown
 
     async def _map_holder(self, identity: Identity, admission: Admission) -> Refusal | None:
         """Makes an app-scoped holder the subject that the id means; whoever is not mapped holds nothing."""
@@ -260,6 +265,14 @@ class Admitter:
         if needed and admission.missing <= granted:
             return Refusal(Reason.scope_not_approved, "the token has the scope, the app is not approved for it", best)
         return Refusal(Reason.scope_missing, "the token lacks a scope that the request needs", best)
+
+
+def _barred(app: App | None) -> Refusal | None:
+    if app is None:
+        return Refusal(Reason.app_unknown, "the app is not registered")
+    if app.status is not AppStatus.active:
+        return Refusal(Reason.app_suspended, "the app is suspended")
+    return None
 
 
 def _trace(header: str | None) -> str | None:

@@ -26,6 +26,39 @@ from audit_proxy.ports import AuditLog, Pseudonymizer
 _ENTROPY = 10
 _POOL = 409 * _ENTROPY
 _SCOPE_LISTS_MAX = 1024
+PEOPLE_REMEMBERED = 16_384  # of one stream, about 2 MB
+
+
+class StreamTotals:
+    """What a stream's chunks add up to. People are counted once each while they are few enough to remember, in bounded
+    memory; past that a person who comes again may count again, and the count is called ``people_at_most``.
+    """
+
+    def __init__(self, unmapped: int) -> None:
+        """``unmapped``: ids of the request that mean nobody."""
+        self.chunks = 0
+        self.bytes = 0
+        self.redacted = False
+        self._unmapped = unmapped
+        self._people: set[str] = set()
+        self._further = 0
+
+    def add(self, outcome: Outcome, size: int) -> None:
+        """One chunk, recorded, of ``size`` bytes."""
+        self.chunks += 1
+        self.bytes += size
+        self.redacted = self.redacted or bool(outcome.withheld)
+        self._unmapped += outcome.unmapped
+        new = _found(outcome) - self._people
+        if len(self._people) + len(new) <= PEOPLE_REMEMBERED:
+            self._people |= new
+        else:
+            self._further += len(new)
+
+    def counts(self) -> dict[str, int]:
+        people = "people_at_most" if self._further else "people"
+        found = {people: len(self._people) + self._further, "chunks": self.chunks, "bytes": self.bytes}
+        return {**found, "unmapped": self._unmapped} if self._unmapped else found
 
 
 class Recorder:
@@ -63,15 +96,11 @@ class Recorder:
         await self._log.append(*lines(record))
         return record
 
-    async def close(
-        self, admission: Admission, outcome: Outcome, *, totals: dict[str, int], redacted: bool, elapsed: float
-    ) -> Record:
-        """The record of a stream's outcome, once it is durable: ``totals`` of its chunks, and whether any was redacted.
-        Raises AuditUnavailable.
-        """
-        built = self.build(admission, outcome, size=totals["bytes"], elapsed=elapsed)
-        decision: Any = "redact" if redacted and built.decision == "allow" else built.decision
-        record = msgspec.structs.replace(built, counts=totals, decision=decision)
+    async def close(self, admission: Admission, outcome: Outcome, *, totals: "StreamTotals", elapsed: float) -> Record:
+        """The record of a stream's outcome, once it is durable. Raises AuditUnavailable."""
+        built = self.build(admission, outcome, size=totals.bytes, elapsed=elapsed)
+        decision: Any = "redact" if totals.redacted and built.decision == "allow" else built.decision
+        record = msgspec.structs.replace(built, counts=totals.counts(), decision=decision)
         await self._log.append(*lines(record))
         return record
 

@@ -1,9 +1,9 @@
 """``identity.gateway``: a gateway in front that has verified the app's token, and says who asks in headers."""
 
 import re
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from audit_proxy.settings.shapes import Model, Namespace
 
@@ -39,3 +39,9 @@ class Gateway(Model):
         if not all(one.startswith(_PREFIXES) and one.partition(":")[2] for one in value):
             raise ValueError("each must begin with dns:, uri:, subject: or sha256:")
         return value
+
+    @model_validator(mode="after")
+    def _apart(self) -> Self:
+        if len({self.app_header, self.holder_header, self.scopes_header}) < 3:
+            raise ValueError("'app_header', 'holder_header' and 'scopes_header' must be three headers")
+        return self

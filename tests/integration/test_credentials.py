@@ -101,3 +101,20 @@ async def test_of_two_tokens_in_monitor_none_passes_a_strip_or_replacement(
         (record,) = proxy.records()
         assert record.would is not None
         assert record.would.reason == "token_repeated"
+
+
+@pytest.mark.parametrize("credential", ["forward", "strip", "replace"])
+async def test_a_token_in_the_query_passes_no_strip_or_replacement(through, upstream, credential) -> None:
+    """Monitor sends the target as it came, without the token that is not to go on, however its name is spelled."""
+    async with through(credential, "monitor") as proxy:
+        token = proxy.token()
+        asked = f"/me?a=%7e&access_token={token}&&%61ccess%5Ftoken={token}&fields=id&b"
+        assert (await proxy.get(asked))[0] == 200
+        assert (await proxy.get(f"/me?access_token={token}"))[0] == 200
+        assert (await proxy.get("/me?a=%7e&", token))[0] == 200
+        stripped = ["/me?a=%7e&&fields=id&b", "/me", "/me?a=%7e&"]
+        kept = [asked, f"/me?access_token={token}", "/me?a=%7e&"]
+        assert [one.target for one in upstream.requests] == (kept if credential == "forward" else stripped)
+        assert [one.raw_head.count(token.encode()) for one in upstream.requests] == (
+            [2, 1, 1] if credential == "forward" else [0, 0, 0]
+        )

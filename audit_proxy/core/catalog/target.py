@@ -81,6 +81,13 @@ def without_parameter(target: Target, name: str) -> Target:
     return Target(target.segments, query, f"{path}?{encode_query(query)}" if query else path)
 
 
+def without_raw_parameter(raw: str, name: str) -> str:
+    """A request target as it came, without any query parameter of that name, however it is spelled."""
+    path, mark, query = raw.partition("?")
+    kept = [one for one in query.split("&") if _decode(one.partition("=")[0].replace("+", " ")) != name]
+    return f"{path}?{'&'.join(kept)}" if mark and any(kept) else path if mark and query else raw
+
+
 def without_values(target: Target, names: Collection[str], values: Collection[str]) -> Target | None:
     """The target without these values of the array parameters ``names``; None where one of them would hold nothing."""
     query: list[tuple[str, str]] = []

@@ -18,6 +18,8 @@ import structlog
 from aiohttp import ClientResponse, web
 from multidict import CIMultiDict
 
+from audit_proxy.core.bearer import PARAMETER
+from audit_proxy.core.catalog.target import without_raw_parameter
 from audit_proxy.core.errors import AuditUnavailable, Reason, Refusal
 from audit_proxy.core.exchange import Request, Response
 from audit_proxy.core.policy import Mode
@@ -386,8 +388,11 @@ class Exchange:
         add_forwarding(
             headers, incoming.headers, incoming.remote, trusted=trusted, via=wire.via, scheme=incoming.scheme
         )
-        # enforce sends the form that was judged; monitor sends what came
-        target = admission.target.text if enforce and admission.target is not None else incoming.raw_path
+        # enforce sends the form that was judged; monitor sends what came, save a token that is not to go on
+        if enforce and admission.target is not None:
+            target = admission.target.text
+        else:
+            target = incoming.raw_path if wire.forward_token else without_raw_parameter(incoming.raw_path, PARAMETER)
         return target, headers
 
     def _problem(self, refusal: Refusal, audit_id: str | None, received: int | None = None) -> web.Response:

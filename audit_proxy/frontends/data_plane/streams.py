@@ -4,8 +4,8 @@ Invariants:
 
 - A chunk is judged by itself, with the consent of that moment, and released after its record is durable. The first chunk
   decides whether the answer begins at all. A closing record totals the chunks, however the stream ended.
-- A stream that cannot go on (a chunk that is refused, no record, a platform that breaks off or stalls, an expired token)
-  ends the app's connection without the end of the body, so that no client takes it for whole.
+- A stream that cannot go on (a chunk that is refused, no record, a platform that breaks off or stalls, an expired token, a
+  suspended app) ends the app's connection without the end of the body, so that no client takes it for whole.
 - At most one chunk is held besides what the sockets hold. While the app does not read, the platform is not read; an app
   that takes nothing for the upstream's total time is cut off, and one that has left ends the platform's part.
 """
@@ -24,11 +24,12 @@ from audit_proxy.core.events import Cutter, UnitTooLong
 from audit_proxy.core.exchange import Response
 from audit_proxy.core.record import Record
 from audit_proxy.frontends.data_plane.coding import CodingError, decoder
-from audit_proxy.frontends.data_plane.problems import proxy_status
+from audit_proxy.frontends.data_plane.problems import STATUS, proxy_status
 from audit_proxy.frontends.data_plane.stages import Stages
 from audit_proxy.frontends.data_plane.upstream import FAILURES, translated
 from audit_proxy.pipeline.admit import Admission
 from audit_proxy.pipeline.observe import observe
+from audit_proxy.pipeline.record import StreamTotals
 from audit_proxy.pipeline.review import Outcome, stream_plan
 
 _GATHER_S = 0.05  # how long a whole line or event may wait for more
@@ -57,10 +58,7 @@ class JudgedStream:
         self._headers = {"content-type": kinds[0] if len(kinds) == 1 else ""}
         self._plan = stream_plan(admission.operation, Response(answer.status, self._headers, b""))
         self._response: web.StreamResponse | None = None
-        self._totals = {"people": 0, "chunks": 0, "bytes": 0}
-        if admission.unmapped:
-            self._totals["unmapped"] = admission.unmapped
-        self._redacted = False
+        self._totals = StreamTotals(admission.unmapped)
 
     @property
     def applies(self) -> bool:
@@ -115,10 +113,10 @@ class JudgedStream:
         return None
 
     async def _review(self, chunk: bytes) -> Outcome:
-        identity = self._admission.identity
         now = self._stages.clock.now()
-        if identity is not None and now >= identity.expires_at:
-            return Outcome(401, None, refusal=Refusal(Reason.token_expired, "the token has expired"))
+        lapsed = self._stages.admitter.lapsed(self._admission, now)
+        if lapsed is not None:
+            return Outcome(STATUS[lapsed.reason], None, refusal=lapsed)
         self._admission = msgspec.structs.replace(self._admission, now=now)
         return await self._stages.reviewer.review(self._admission, Response(self._answer.status, self._headers, chunk))
 
@@ -128,14 +126,9 @@ class JudgedStream:
         if recorded:
             totals = self._totals
             record = await self._stages.recorder.chunk(
-                self._admission, outcome, seq=totals["chunks"] + 1, size=len(body), elapsed=self._elapsed()
+                self._admission, outcome, seq=totals.chunks + 1, size=len(body), elapsed=self._elapsed()
             )
-            totals["chunks"] += 1
-            totals["people"] += len(outcome.found)
-            if outcome.unmapped:
-                totals["unmapped"] = totals.get("unmapped", 0) + outcome.unmapped
-            totals["bytes"] += len(body)
-            self._redacted = self._redacted or bool(outcome.withheld)
+            totals.add(outcome, len(body))
             self._observe(record, outcome.unclassified, outcome.unmapped)
         elif self._plan is not None and self._plan.events and self._response is not None:
             body = _ALIVE
@@ -204,7 +197,7 @@ class JudgedStream:
         outcome = Outcome(self._answer.status, None, refusal=refusal)
         try:
             record = await self._stages.recorder.close(
-                self._admission, outcome, totals=self._totals, redacted=self._redacted, elapsed=self._elapsed()
+                self._admission, outcome, totals=self._totals, elapsed=self._elapsed()
             )
         except AuditUnavailable:
             self._stages.metrics.denial(self._admission.label, Reason.audit_unavailable.value)
