@@ -77,7 +77,9 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     withheld: tuple[Group, ...] = ()
     would: Would | None = None
     uninspected: bool = False
-    counts: dict[str, int] = {}  # people (each once), unclassified, unmapped; of a stream's outcome chunks and bytes too
+    counts: dict[
+        str, int
+    ] = {}  # people (each once), unclassified, unmapped; of a stream's outcome chunks and bytes too
     asked: tuple[str, ...] = ()
     found: tuple[str, ...] = ()
     status: int | None = None
