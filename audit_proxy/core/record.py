@@ -45,9 +45,9 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class Would(msgspec.Struct, frozen=True, omit_defaults=True):
-    """In monitor mode: what enforce would have decided."""
+    """In monitor mode: what enforce would have decided. ``unknown``: that was not found out in time, or not at all."""
 
-    decision: Literal["allow", "redact", "deny"]
+    decision: Literal["allow", "redact", "deny", "unknown"]
     reason: str | None = None
     withheld: tuple[Group, ...] = ()
 

@@ -5,6 +5,8 @@ Invariants:
 - Every request gets an ``Admission``, refused ones too, so that a denial is recorded like an access.
 - Nothing is decided from a cache: tokens' facts may be cached behind the port, the decision never.
 - In monitor mode the refusal is kept for the record and the request goes on.
+- The mode is final once ``identify`` returned. Who breaks off ``identify`` or ``judge`` has an ``Admission`` that names
+  nobody wrongly, and decides nothing.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -43,6 +45,7 @@ class Admission(msgspec.Struct, eq=False):
     app: App | None = None
     target: Target | None = None
     operation: Operation | None = None
+    described: Match | Refusal | None = None  # the operation that was found, or why there is none
     asked: Asked | None = None
     available: frozenset[str] = NO_SCOPES
     requirements: tuple[frozenset[str], ...] = ()  # what every person's consent must contain, as an OR of ANDs
@@ -103,29 +106,23 @@ class Admitter:
 
     async def admit(self, request: Request, id: str, now: float, read_body: BodyReader) -> Admission:  # noqa: A002
         """Judges a request. ``read_body`` is awaited only where the body has to be judged."""
+        admission = self.begin(request, id, now)
+        await self.identify(request, admission)
+        await self.judge(request, admission, read_body)
+        return admission
+
+    def begin(self, request: Request, id: str, now: float) -> Admission:  # noqa: A002
+        """What is known before anybody is asked: operation, and mode as far as the app has no say in it."""
         admission = Admission(
             id, now, request.method, self._policy.mode, trace=_trace(request.headers.get("traceparent"))
         )
         target = parse_target(request.target, encoded_slash=self._encoded_slash)
         if isinstance(target, Target):
             admission.target = target
-        refusal = await self._identify(request, admission)
-        described = self._describe(request, admission) if isinstance(target, Target) else target
-        admission.mode = self._policy.mode_for(admission.app, admission.operation.id if admission.operation else None)
-        if isinstance(described, Refusal):
-            admission.refusal = refusal or described
-            return admission
-        operation = described.operation
-        if refusal is not None and not (operation.anonymous and refusal.reason is Reason.token_missing):
-            if refusal.reason is Reason.token_missing:
-                refusal = Refusal(
-                    Reason.token_missing,
-                    "the operation needs a bearer token",
-                    min(operation.requirements, key=len, default=NO_SCOPES),
-                )
-            admission.refusal = refusal
-            return admission
-        admission.refusal = await self._judge(request, described, admission, read_body)
+            admission.described = self._describe(request, target, admission)
+        else:
+            admission.described = target
+        admission.mode = self._mode(admission)
         return admission
 
     def lapsed(self, admission: Admission, now: float) -> Refusal | None:
@@ -140,6 +137,31 @@ class Admitter:
     def _app(self, client_id: str) -> App | None:
         return self._apps.find(client_id) or self._policy.profile(client_id)
 
+    async def identify(self, request: Request, admission: Admission) -> None:
+        """Learns who asks, and the mode."""
+        refusal = await self._identify(request, admission)
+        admission.mode = self._mode(admission)
+        described = admission.described
+        if refusal is not None and refusal.reason is Reason.token_missing and isinstance(described, Match):
+            refusal = None if described.operation.anonymous else _token_missing(described.operation)
+        admission.refusal = refusal
+
+    async def judge(self, request: Request, admission: Admission, read_body: BodyReader) -> None:
+        """Judges the request of whoever was identified."""
+        identity, described = admission.identity, admission.described
+        unknown = await self._map_holder(identity, admission) if identity is not None and identity.app_scoped else None
+        refusal = admission.refusal or unknown
+        if refusal is None:
+            refusal = (
+                await self._judge(request, described, admission, read_body)
+                if isinstance(described, Match)
+                else described
+            )
+        admission.refusal = refusal
+
+    def _mode(self, admission: Admission) -> Mode:
+        return self._policy.mode_for(admission.app, admission.operation.id if admission.operation else None)
+
     async def _identify(self, request: Request, admission: Admission) -> Refusal | None:
         found = None
         if self._gateway is not None:
@@ -150,9 +172,8 @@ class Admitter:
         if isinstance(found, Refusal):
             return found
         admission.identity = found
-        unknown = await self._map_holder(found, admission) if found.app_scoped else None
         admission.app = self._app(found.app)
-        return _barred(admission.app) or unknown
+        return _barred(admission.app)
 
     async def _map_holder(self, identity: Identity, admission: Admission) -> Refusal | None:
         """Makes an app-scoped holder the subject that the id means; whoever is not mapped holds nothing."""
@@ -160,6 +181,7 @@ class Admitter:
             return None
         raw = identity.holder.partition(":")[2]
         refusal = None
+        admission.identity = replace(identity, holder=None, app_scoped=False)  # until it is known whom the id means
         try:
             known = await self._ids.subjects(identity.app, (raw,))
         except SubjectIdsUnavailable as error:
@@ -190,9 +212,8 @@ class Admitter:
             admission.target = without_parameter(target, PARAMETER)
         return await self._tokens.resolve(token, admission.now)
 
-    def _describe(self, request: Request, admission: Admission) -> Match | Refusal:
-        assert admission.target is not None  # parsed
-        match = self._matcher.find(request.method, admission.target.segments)
+    def _describe(self, request: Request, target: Target, admission: Admission) -> Match | Refusal:
+        match = self._matcher.find(request.method, target.segments)
         if isinstance(match, Match):
             admission.operation = match.operation
         return match
@@ -273,6 +294,11 @@ def _barred(app: App | None) -> Refusal | None:
     if app.status is not AppStatus.active:
         return Refusal(Reason.app_suspended, "the app is suspended")
     return None
+
+
+def _token_missing(operation: Operation) -> Refusal:
+    scopes = min(operation.requirements, key=len, default=NO_SCOPES)
+    return Refusal(Reason.token_missing, "the operation needs a bearer token", scopes)
 
 
 def _trace(header: str | None) -> str | None:

@@ -8,6 +8,7 @@ Invariants:
 """
 
 import os
+from asyncio import Future
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
@@ -85,15 +86,21 @@ class Recorder:
     async def commit(self, admission: Admission, outcome: Outcome, *, size: int | None, elapsed: float) -> Record:
         """The record of one request, once it is durable. ``size`` in bytes, ``elapsed`` in seconds. Raises AuditUnavailable."""
         record = self.build(admission, outcome, size=size, elapsed=elapsed)
-        await self._log.append(*lines(record))
+        await self.append(record)
         return record
+
+    def append(self, record: Record) -> "Future[int]":
+        """Hands a record to the log; the future ends once it is durable, or with AuditUnavailable. Raises AuditUnavailable
+        where it cannot be stored at all.
+        """
+        return self._log.append(*lines(record))
 
     async def chunk(self, admission: Admission, outcome: Outcome, *, seq: int, size: int, elapsed: float) -> Record:
         """The record of one chunk of a stream, once it is durable. Raises AuditUnavailable."""
         built = self.build(admission, outcome, size=size, elapsed=elapsed)
         # what the request itself named is counted once, in the closing record
         record = msgspec.structs.replace(built, phase="chunk", seq=seq, counts=_counts(outcome, outcome.unmapped))
-        await self._log.append(*lines(record))
+        await self.append(record)
         return record
 
     async def close(self, admission: Admission, outcome: Outcome, *, totals: "StreamTotals", elapsed: float) -> Record:
@@ -101,15 +108,26 @@ class Recorder:
         built = self.build(admission, outcome, size=totals.bytes, elapsed=elapsed)
         decision: Any = "redact" if totals.redacted and built.decision == "allow" else built.decision
         record = msgspec.structs.replace(built, counts=totals.counts(), decision=decision)
-        await self._log.append(*lines(record))
+        await self.append(record)
         return record
 
     async def intend(self, admission: Admission, *, elapsed: float) -> Record:
         """The record that an admitted write is about to be forwarded, once it is durable. Raises AuditUnavailable."""
         built = self.build(admission, Outcome(0, None), size=None, elapsed=elapsed)
         record = msgspec.structs.replace(built, phase="intent", status=None)
-        await self._log.append(*lines(record))
+        await self.append(record)
         return record
+
+    def gap(self, admission: Admission) -> Record:
+        """The record that a request's own could not be made, for where it passes all the same."""
+        return Record(
+            v=RECORD_VERSION,
+            id=self.new_id(admission.now),
+            ts=timestamp(admission.now),
+            node=self._node,
+            kind="gap",
+            detail={"reason": "record_not_made", "records": 1},
+        )
 
     def build(self, admission: Admission, outcome: Outcome, *, size: int | None, elapsed: float) -> Record:
         """The record, not yet written."""
@@ -126,6 +144,8 @@ class Recorder:
         reason = whole.reason if whole is not None else None
         would = None
         if monitor:
+            if outcome.undecided and whole is None:
+                decision = "unknown"
             would = Would(decision=decision, reason=reason, withheld=withheld)  # type: ignore[arg-type]  # one of its literals
             disclosed, withheld, decision, reason = (*disclosed, *withheld), (), "allow", None
         kind: Kind = "denial" if refused is not None and not monitor else "access"

@@ -45,6 +45,7 @@ class Outcome(msgspec.Struct, eq=False):
     found: Collection[RawId] = ()  # everyone the answer named
     changed: bool = False
     uninspected: bool = False
+    undecided: bool = False  # in monitor mode: nothing was decided about the answer
 
 
 class Reviewer:

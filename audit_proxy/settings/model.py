@@ -125,6 +125,12 @@ class Limits(Model):
     in_flight_requests: int = Field(default=2_000, gt=0)
 
 
+class Monitor(Model):
+    """Mode monitor. What is not decided in time passes undecided, and is counted."""
+
+    max_delay_ms: float = Field(default=1000.0, gt=0, le=60_000)  # of one request and its answer together, on our part
+
+
 class Logging(Model):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -142,6 +148,7 @@ class Settings(Model):
     audit: Audit
     admin: Admin = Admin()
     limits: Limits = Limits()
+    monitor: Monitor = Monitor()
     logging: Logging = Logging()
 
     @model_validator(mode="after")

@@ -191,6 +191,7 @@ def _wire(loaded: Loaded, dialect: str, gateway_headers: frozenset[str]) -> Wire
         dialect=dialect,
         forward_token=settings.upstream.credential == "forward",
         credential=None if credential is None else read_credential(credential),
+        monitor_delay_s=settings.monitor.max_delay_ms / 1000,
         gateway_headers=gateway_headers,
         debug=settings.logging.level == "debug",
     )

@@ -306,7 +306,7 @@ async def test_a_token_that_expires_ends_its_stream(proxy, upstream) -> None:
 
 
 async def test_monitor_lets_a_stream_through_as_it_comes(tmp_path, upstream) -> None:
-    """Byte for byte and without waiting for an end that may never come; the record says that nothing was inspected."""
+    """Byte for byte and without waiting for an end that may never come; a record before and one behind it say that nothing was inspected, and how much it was."""
     pieces, (gate,) = _gated(EVENTS, _part(b": hello\n\n"), _part(b"data: " + _line(EVE) + b"\n") + END)
     upstream.reply("/events", pieces=pieces)
     async with running_proxy(tmp_path, upstream.url, _platform(), policy="mode: monitor\n") as proxy:
@@ -314,5 +314,10 @@ async def test_monitor_lets_a_stream_through_as_it_comes(tmp_path, upstream) -> 
             assert await answer.content.readline() == b": hello\n"
             gate.set()
             assert await answer.content.read() == b"\ndata: " + _line(EVE) + b"\n"
-        (record,) = proxy.records()
-        assert record.uninspected
+        begun, ended = proxy.records()
+        assert (begun.phase, begun.bytes, begun.uninspected) == ("chunk", None, True)
+        length = len(b": hello\n\ndata: " + _line(EVE) + b"\n")
+        assert (ended.phase, ended.bytes, ended.uninspected) == (None, length, True)
+        assert ended.counts == {"chunks": 1, "bytes": length}
+        assert ended.would is not None
+        assert ended.would.decision == "unknown"

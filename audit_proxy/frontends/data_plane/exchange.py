@@ -1,18 +1,15 @@
 """One request's way over the wire.
 
-Invariants:
+Invariants of enforce (``monitor`` states its own):
 
-- Enforce: nothing of an answer is released before its record is durable; without a record the answer is 503.
-- Monitor: status, headers and body are the platform's, byte for byte, whatever is judged and whatever fails; a failure
-  counts in ``fail_open_total``.
+- Nothing of an answer is released before its record is durable; without a record the answer is 503.
 - Only operations marked ``none`` as a whole pass unjudged; every other answer is judged and sent anew, whole or in the
   chunks of ``streams``.
 """
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 import structlog
 from aiohttp import ClientResponse, web
@@ -35,7 +32,7 @@ from audit_proxy.frontends.data_plane.headers import (
 )
 from audit_proxy.frontends.data_plane.peer import peer_of
 from audit_proxy.frontends.data_plane.problems import STATUS, proxy_status
-from audit_proxy.frontends.data_plane.relay import app_ends, ask_for_body, joined, relay
+from audit_proxy.frontends.data_plane.relay import app_ends, ask_for_body, relay
 from audit_proxy.frontends.data_plane.stages import Stages, problem_response
 from audit_proxy.frontends.data_plane.streams import JudgedStream
 from audit_proxy.frontends.data_plane.upstream import Answer, Body, UpstreamError, read_limited
@@ -48,7 +45,7 @@ _logger = structlog.get_logger("audit_proxy.data_plane")
 
 
 class Exchange:
-    """One request and its answer: the state that the steps share."""
+    """One request and its answer: the state that the steps share, and the way of an admitted or refused request in enforce."""
 
     __slots__ = ("_began", "_body", "_incoming", "_stages", "_upstream_s", "_wire")
 
@@ -60,37 +57,15 @@ class Exchange:
         self._upstream_s = 0.0
         self._body = b""
 
-    async def run(self) -> web.StreamResponse:
-        incoming = self._incoming
-        now = self._stages.clock.now()
-        recorder = self._stages.recorder
-        gateway = self._wire.gateway_headers
-        request = Request(
+    def _request(self) -> Request:
+        incoming, gateway = self._incoming, self._wire.gateway_headers
+        return Request(
             incoming.method,
             incoming.raw_path,
             _single(incoming.headers, gateway),
             None,
             peer_of(incoming.transport) if gateway else None,
         )
-        admission = await self._stages.admitter.admit(request, recorder.new_id(now), now, self._read_body)
-        if admission.mode is Mode.monitor:
-            return await self._monitor(admission)
-        if admission.refusal is not None:
-            return await self._deny(admission, admission.refusal)
-        assert admission.operation is not None  # admitted
-        try:
-            if is_write(admission.method) and not await self._intend(admission):
-                return self._problem(Refusal(Reason.audit_unavailable), None)
-            if admission.operation.unjudged:
-                return await self._stream(admission)
-            if admission.operation.streams:
-                return await self._judge_as_it_comes(admission)
-            return await self._judge(admission)
-        except UpstreamError as error:
-            refusal, received = error.refusal, error.received
-        except AppGone:
-            refusal, received = Refusal(Reason.app_gone), None
-        return await self._answer(admission, Outcome(STATUS[refusal.reason], None, refusal=refusal), None, received)
 
     async def _read_body(self) -> bytes | Refusal:
         incoming = self._incoming
@@ -118,7 +93,23 @@ class Exchange:
         self._body = b"".join(parts)
         return self._body
 
-    # -- enforce -----------------------------------------------------------------------------------------------------
+    async def _enforce(self, admission: Admission) -> web.StreamResponse:
+        if admission.refusal is not None:
+            return await self._deny(admission, admission.refusal)
+        assert admission.operation is not None  # admitted
+        try:
+            if is_write(admission.method) and not await self._intend(admission):
+                return self._problem(Refusal(Reason.audit_unavailable), None)
+            if admission.operation.unjudged:
+                return await self._stream(admission)
+            if admission.operation.streams:
+                return await self._judge_as_it_comes(admission)
+            return await self._judge(admission)
+        except UpstreamError as error:
+            refusal, received = error.refusal, error.received
+        except AppGone:
+            refusal, received = Refusal(Reason.app_gone), None
+        return await self._answer(admission, Outcome(STATUS[refusal.reason], None, refusal=refusal), None, received)
 
     async def _deny(self, admission: Admission, refusal: Refusal) -> web.Response:
         outcome = Outcome(STATUS[refusal.reason], None)
@@ -176,13 +167,7 @@ class Exchange:
     async def _judge_whole(self, admission: Admission, answer: Answer) -> web.Response:
         status = answer.status
         if not answer.complete:
-            outcome = Outcome(
-                502,
-                None,
-                refusal=Refusal(Reason.response_too_large, "the platform's answer is over the size limit"),
-                uninspected=True,
-            )
-            return await self._answer(admission, await self._stages.reviewer.conceal(admission, outcome), None, status)
+            return await self._answer(admission, await self._too_large(admission), None, status)
         try:
             outcome = await self._review(admission, status, answer.headers, answer.body)
         except Exception as error:
@@ -211,10 +196,16 @@ class Exchange:
             body = decode(raw, ",".join(headers.getall("Content-Encoding", ())), self._wire.response_body)
         except CodingError as error:
             refusal = Refusal(Reason.response_not_inspectable, str(error))
+            return await self._uninspectable(admission, refusal)
         except TooLarge:
-            refusal = Refusal(Reason.response_too_large, "the platform's answer is over the size limit")
-        else:
-            return await self._stages.reviewer.review(admission, Response(status, {"content-type": kind}, body))
+            return await self._too_large(admission)
+        return await self._stages.reviewer.review(admission, Response(status, {"content-type": kind}, body))
+
+    async def _too_large(self, admission: Admission) -> Outcome:
+        refusal = Refusal(Reason.response_too_large, "the platform's answer is over the size limit")
+        return await self._uninspectable(admission, refusal)
+
+    async def _uninspectable(self, admission: Admission, refusal: Refusal) -> Outcome:
         return await self._stages.reviewer.conceal(admission, Outcome(502, None, refusal=refusal, uninspected=True))
 
     async def _answer(
@@ -299,57 +290,7 @@ class Exchange:
             headers = whole_response(answer.headers)
             headers["X-Audit-Id"] = admission.id
             headers["Proxy-Status"] = proxy_status(self._wire.via, None, answer.status)
-            return await relay(self._incoming, answer, headers, b"")
-
-    # -- monitor -----------------------------------------------------------------------------------------------------
-
-    async def _monitor(self, admission: Admission) -> web.StreamResponse:
-        judged = admission.refusal is None and admission.operation is not None and not admission.operation.unjudged
-        asked_at = time.perf_counter()
-        try:
-            async with AsyncExitStack() as stack:
-                with nullcontext() if judged else app_ends(self._incoming):
-                    await ask_for_body(self._incoming)
-                    answer = await stack.enter_async_context(self._ask(admission, self._whole_body()))
-                # a stream may have no end, so without a length it passes as it comes, uninspected
-                held = judged and not (
-                    admission.operation and admission.operation.streams and not answer.content_length
-                )
-                raw, complete = await read_limited(answer, self._wire.response_body) if held else (b"", False)
-                self._upstream_s = time.perf_counter() - asked_at
-                outcome = Outcome(answer.status, None, uninspected=True)
-                if complete:
-                    outcome = await self._would(admission, answer, raw)
-                outcome.status = answer.status
-                if not await self._record(admission, outcome, len(raw) if complete else answer.content_length):
-                    self._stages.metrics.fail_open("audit")
-                headers = whole_response(answer.headers)
-                if not complete:
-                    return await relay(self._incoming, answer, headers, raw)
-                return web.Response(status=answer.status, reason=answer.reason, headers=headers, body=raw)
-        except UpstreamError as error:
-            refusal = error.refusal
-        except AppGone:
-            refusal = Refusal(Reason.app_gone)
-        if not await self._record(admission, Outcome(STATUS[refusal.reason], None, refusal=refusal), 0):
-            self._stages.metrics.fail_open("audit")
-        return self._problem(refusal, None)
-
-    def _whole_body(self) -> bytes | AsyncIterator[bytes] | None:
-        """The app's body as it came: what was read to be judged, and what may still follow."""
-        incoming = self._incoming
-        if not incoming.body_exists:
-            return None
-        if incoming.content.at_eof():
-            return self._body
-        return joined(self._body, incoming.content)
-
-    async def _would(self, admission: Admission, answer: ClientResponse, raw: bytes) -> Outcome:
-        try:
-            return await self._review(admission, answer.status, answer.headers, raw)
-        except Exception:  # noqa: BLE001  (monitor passes under every fault, and counts it)
-            self._stages.metrics.fail_open("review")
-            return Outcome(answer.status, None, uninspected=True)
+            return await relay(self._incoming, answer, headers)
 
     # -- the platform ------------------------------------------------------------------------------------------------
 
@@ -383,6 +324,7 @@ class Exchange:
             credential=credential,
             forward_token=wire.forward_token,
             unbelieved=unbelieved,
+            overrides=not enforce,
         )
         trusted = incoming.remote in wire.trusted
         add_forwarding(

@@ -34,9 +34,10 @@ HOP_BY_HOP = frozenset(
 _FORWARDED = frozenset(
     {"forwarded", "x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "x-real-ip", "via"}
 )
-_OURS = frozenset({"host", "content-length", "expect", "x-audit-id", "proxy-status"}) | HOP_BY_HOP | _FORWARDED
+_OURS = frozenset({"host", "content-length", "expect"}) | HOP_BY_HOP | _FORWARDED
 _OVERRIDES = frozenset(
     {
+        "x-audit-id", "proxy-status",
         "x-http-method-override", "x-http-method", "x-method-override", "x-original-url", "x-rewrite-url", "x-override-url",
         "x-original-uri", "x-forwarded-uri", "x-forwarded-path", "x-forwarded-prefix", "x-forwarded-method",
         "x-http-destinationurl", "x-proxy-url", "request-uri", "x-host", "x-http-host-override", "x-original-host",
@@ -94,23 +95,25 @@ def to_upstream(
     credential: str | None,
     forward_token: bool,
     unbelieved: frozenset[str] = frozenset(),
+    overrides: bool = False,
 ) -> CIMultiDict[str]:
     """The request's headers for the platform. ``described``: header parameters of the operation, in lower case;
     ``credential``: the Authorization value that replaces the app's, or None; ``unbelieved``: those that only a gateway may
-    send, and none did.
+    send, and none did; ``overrides``: whether those pass that name another method, path or host.
     """
     dropped = named_by_connection(headers) | unbelieved
     result: CIMultiDict[str] = CIMultiDict()
+    spelled: dict[str, str] = {}  # the client takes a repeated name in another spelling for a replacement
     for name, value in headers.items():
         lowered = name.lower()
         if judged:
             if lowered not in _REQUEST_ALLOWED and lowered not in described:
                 continue
-        elif lowered in _OURS or lowered in _OVERRIDES:
+        elif lowered in _OURS or (lowered in _OVERRIDES and not overrides):
             continue
         if lowered in dropped or (lowered == "authorization" and not forward_token):
             continue
-        result.add(name, value)
+        result.add(spelled.setdefault(lowered, name), value)
     if credential is not None:
         result["Authorization"] = credential
     if judged:

@@ -7,7 +7,7 @@ Invariants:
 - What one side does not take is not read from the other: memory is bounded by a few buffers.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractContextManager
 from typing import cast
 
@@ -15,6 +15,7 @@ from aiohttp import ClientError, ClientResponse, StreamReader, web
 from multidict import CIMultiDict
 
 from audit_proxy.frontends.data_plane.connections import AppGone, Connection
+from audit_proxy.frontends.data_plane.upstream import FAILURES
 
 _CHUNK = 64 * 1024
 
@@ -40,16 +41,27 @@ async def joined(first: bytes, rest: StreamReader) -> AsyncIterator[bytes]:
         yield chunk
 
 
-async def relay(
-    request: web.BaseRequest, answer: ClientResponse, headers: CIMultiDict[str], first: bytes
-) -> web.StreamResponse:
-    """Sends the platform's answer as it comes, after ``first``, which was already read of it. The caller writes its end."""
+async def all_that_came(answer: ClientResponse) -> AsyncGenerator[bytes, None]:
+    """The platform's body as it comes. Of one that breaks off all that came, before one of FAILURES is raised."""
+    content = answer.content
+    try:
+        async for chunk in content.iter_any():
+            yield chunk
+    except FAILURES as error:
+        content.set_exception(None)  # type: ignore[arg-type]  # it keeps what was not read behind the error
+        rest = content.read_nowait()
+        content.set_exception(error)
+        if rest:
+            yield rest
+        raise
+
+
+async def relay(request: web.BaseRequest, answer: ClientResponse, headers: CIMultiDict[str]) -> web.StreamResponse:
+    """Sends the platform's answer as it comes. The caller writes its end."""
     response = web.StreamResponse(status=answer.status, reason=answer.reason, headers=headers)
     try:
         with app_ends(request):
             await response.prepare(request)
-            if first:
-                await response.write(first)
             async for chunk in answer.content.iter_chunked(_CHUNK):
                 await response.write(chunk)
     except (AppGone, ConnectionError, ClientError, TimeoutError):  # either side: the app, or the platform

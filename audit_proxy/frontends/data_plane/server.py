@@ -15,8 +15,8 @@ from aiohttp.http_exceptions import LineTooLong
 
 from audit_proxy.core.errors import Reason, Refusal
 from audit_proxy.frontends.data_plane.connections import Listener
-from audit_proxy.frontends.data_plane.exchange import Exchange
 from audit_proxy.frontends.data_plane.framing import unacceptable
+from audit_proxy.frontends.data_plane.monitor import ModalExchange
 from audit_proxy.frontends.data_plane.stages import Stages, problem_response
 
 _logger = structlog.get_logger("audit_proxy.data_plane")
@@ -110,7 +110,7 @@ class DataPlane:
         self.in_flight += 1
         listener.busy(connection)
         try:
-            response = await Exchange(self._stages, request).run()
+            response = await ModalExchange(self._stages, request).run()
             if self._draining:
                 response.force_close()
             await response.prepare(request)

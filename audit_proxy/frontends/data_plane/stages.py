@@ -16,7 +16,7 @@ from audit_proxy.ports import Clock, Metrics
 
 @dataclass(frozen=True, slots=True)
 class Wire:
-    """The data plane's own settings. Sizes in bytes."""
+    """The data plane's own settings. Sizes in bytes, times in seconds."""
 
     request_body: int
     response_body: int
@@ -27,6 +27,7 @@ class Wire:
     dialect: str
     forward_token: bool
     credential: str | None
+    monitor_delay_s: float  # the most that monitor holds a request and its answer back
     gateway_headers: frozenset[str] = frozenset()  # in lower case; none: identity comes from tokens alone
     debug: bool = False
 

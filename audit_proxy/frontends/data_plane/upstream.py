@@ -15,6 +15,8 @@ from audit_proxy.frontends.data_plane.deadlines import Deadlines
 
 Body = bytes | aiohttp.StreamReader | AsyncIterator[bytes] | None
 _URLS_MAX = 10_000
+_HEAD_MAX = 64 * 1024  # bytes of one line of an answer's head
+_FIELDS_MAX = 1_000  # of an answer
 
 
 class UpstreamError(Exception):
@@ -49,7 +51,7 @@ class UpstreamClient:
     """The platform at one origin. Nothing is decoded, redirected, retried by us or remembered (no cookies)."""
 
     def __init__(self, origin: str, limits: Limits) -> None:
-        self._origin = origin
+        self._origin = URL(origin)
         self.limits = limits
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
@@ -57,6 +59,12 @@ class UpstreamClient:
         self._stream_timeout = aiohttp.ClientTimeout(
             total=None, connect=limits.total_s, sock_connect=limits.connect_s, sock_read=limits.first_byte_s
         )
+
+    @property
+    def deadlines(self) -> Deadlines:
+        """Time limits on the loop that the client was started on."""
+        assert self._deadlines is not None  # started
+        return self._deadlines
 
     async def start(self) -> None:
         limits = self.limits
@@ -67,6 +75,9 @@ class UpstreamClient:
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),  # the rest: Deadlines
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            max_line_size=_HEAD_MAX,
+            max_field_size=_HEAD_MAX,
+            max_headers=_FIELDS_MAX,
         )
 
     async def stop(self) -> None:
@@ -78,7 +89,10 @@ class UpstreamClient:
         if url is None:
             if len(self._urls) >= _URLS_MAX:
                 self._urls.clear()
-            url = self._urls[target] = URL(self._origin + target, encoded=True)
+            # all of it as the path: taken apart, a query that is empty would be lost
+            origin = self._origin
+            url = URL.build(scheme=origin.scheme, authority=origin.raw_authority, path=target, encoded=True)
+            self._urls[target] = url
         return url
 
     async def fetch(
