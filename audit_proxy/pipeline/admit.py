@@ -247,7 +247,7 @@ class Admitter:
         )
         if not (satisfies(needed, admission.available) or (operation.unjudged and not needed)):
             return self._scope_refusal(needed, admission)
-        if asked.people and operation.lists_people and admission.mode is Mode.enforce:
+        if asked.people and operation.lists_people:
             return await self._ask_for_fewer(operation, admission, asked)
         return None
 

@@ -132,7 +132,7 @@ class Recorder:
     def build(self, admission: Admission, outcome: Outcome, *, size: int | None, elapsed: float) -> Record:
         """The record, not yet written."""
         refused = admission.refusal
-        whole = outcome.refusal or refused
+        whole = refused or outcome.refusal
         decision: str = "deny" if whole is not None else "redact" if outcome.withheld else "allow"
         operation, identity, asked = admission.operation, admission.identity, admission.asked
         monitor = admission.mode is Mode.monitor
@@ -146,7 +146,11 @@ class Recorder:
         if monitor:
             if outcome.undecided and whole is None:
                 decision = "unknown"
-            would = Would(decision=decision, reason=reason, withheld=withheld)  # type: ignore[arg-type]  # one of its literals
+            would = Would(
+                decision=decision,  # type: ignore[arg-type]  # one of its literals
+                reason=reason,
+                withheld=withheld if refused is None else (),  # enforce would not have asked the platform
+            )
             disclosed, withheld, decision, reason = (*disclosed, *withheld), (), "allow", None
         kind: Kind = "denial" if refused is not None and not monitor else "access"
         asked_names: tuple[str, ...] = ()

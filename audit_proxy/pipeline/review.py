@@ -194,11 +194,12 @@ def stream_plan(operation: Operation, response: Response) -> MediaPlan | None:
 
 def _lookable(operation: Operation, response: Response) -> MediaPlan | Outcome:
     """The plan of an answer that can be looked into, or what becomes of one that cannot."""
-    status = response.status
+    status, unseen = response.status, bool(response.body)
     if 300 <= status < 400:
-        return Outcome(502, None, refusal=Refusal(Reason.redirect_refused, "the platform answered with a redirect"))
+        refusal = Refusal(Reason.redirect_refused, "the platform answered with a redirect")
+        return Outcome(502, None, refusal=refusal, uninspected=unseen)
     if status == 404:
-        return Outcome(404, None, refusal=Refusal(Reason.not_found))
+        return Outcome(404, None, refusal=Refusal(Reason.not_found), uninspected=unseen)
     if not response.body:
         return Outcome(status, None)
     media = _media(operation, response)

@@ -203,6 +203,7 @@ REQUESTS = {
     "suspended app": asked(Reason.app_suspended, token={"app": "suspended"}),
     "a refusing person": Case((said("200 OK", JSON, body=b'{"id":"3","name":"nameof3"}'),), Reason.not_found, "GET /people/3 HTTP/1.1"),
     "an unknown person": Case((said("200 OK", JSON, body=b'{"id":"9","name":"nameof9"}'),), Reason.not_found, "GET /people/9 HTTP/1.1"),
+    "refusing people": asked(Reason.not_found, "GET /people?ids=3,9 HTTP/1.1"),
     "a refusing person, HEAD": Case(
         (said("200 OK", JSON, body=b'{"id":"3"}'),), Reason.not_found, "HEAD /people/3 HTTP/1.1", unknown=True
     ),
@@ -291,6 +292,10 @@ def platform() -> dict[str, Any]:
     described["paths"]["/admin"] = {
         "put": {"operationId": "admin", "security": [{"oauth": ["admin"]}], "x-data-category": "none", "responses": {}}
     }
+    ids = {"name": "ids", "in": "query", "explode": False}
+    ids["schema"] = {"type": "array", "items": {"type": "string", "x-data-subject": ""}}
+    answers = described["paths"]["/people/{id}/friends"]["get"]["responses"]
+    described["paths"]["/people"] = {"get": {"operationId": "people", "parameters": [ids], "responses": answers}}
     return described
 
 

@@ -4,9 +4,11 @@ An app's id and the names of scopes are no secrets: the issuer signed them, and 
 """
 
 import base64
+import contextlib
 import json
 from urllib.parse import quote
 
+import aiohttp
 import pytest
 
 from tests.simulator.people import document
@@ -182,7 +184,11 @@ async def test_no_secret_is_said_anywhere(tmp_path, upstream, mode):
             assert status == 200, path
         status, _, _ = await proxy.ask("POST", "/posts", proxy.token(HOLDER, scope="write"), json={"text": SECRET})
         assert status == 200
-        replaced = [await proxy.get("/posts", good) for _ in range(unusable)]
+        replaced = []
+        for _ in range(unusable):
+            with contextlib.suppress(aiohttp.ClientPayloadError):  # monitor passes one that breaks off as it is
+                replaced.append(await proxy.get("/posts", good))
+        assert len(replaced) == unusable - (mode == "monitor")
         refusals = await refused_requests(proxy)
         if mode == "enforce":  # monitor gives what the platform gave
             for status, headers, body in (*replaced, *refusals):

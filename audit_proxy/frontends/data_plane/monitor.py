@@ -144,7 +144,8 @@ class ModalExchange(Exchange):
 
     async def _monitor(self, admission: Admission, decided: bool) -> web.StreamResponse:
         operation = admission.operation
-        judged = decided and admission.refusal is None and operation is not None and not operation.unjudged
+        # also of a request that was refused, where enough is known of it: to record what left
+        judged = decided and admission.asked is not None and operation is not None and not operation.unjudged
         asked_at = time.perf_counter()
         try:
             async with AsyncExitStack() as stack:
