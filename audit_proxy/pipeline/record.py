@@ -146,12 +146,11 @@ class Recorder:
         if monitor:
             if outcome.undecided and whole is None:
                 decision = "unknown"
-            would = Would(
-                decision=decision,  # type: ignore[arg-type]  # one of its literals
-                reason=reason,
-                withheld=withheld if refused is None else (),  # enforce would not have asked the platform
-            )
-            disclosed, withheld, decision, reason = (*disclosed, *withheld), (), "allow", None
+            would = Would(decision=decision, reason=reason, withheld=withheld)  # type: ignore[arg-type]  # one of its literals
+            left = (*disclosed, *withheld)
+            if outcome.left is not None:
+                left = _groups(outcome.left, outcome.holder, holder_name, names)
+            disclosed, withheld, decision, reason = left, (), "allow", None
         kind: Kind = "denial" if refused is not None and not monitor else "access"
         asked_names: tuple[str, ...] = ()
         found_names: tuple[str, ...] = ()

@@ -20,7 +20,7 @@ from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import Consent, Reason, Refusal, SubjectIdsUnavailable
 from audit_proxy.core.exchange import Response
 from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, is_id, parse, render
-from audit_proxy.core.policy import Mode, OperationRule, Policy, RefusedThirdParty, Unclassified
+from audit_proxy.core.policy import OperationRule, Policy, RefusedThirdParty, Unclassified
 from audit_proxy.core.redaction import GONE, NOBODY, Group, Redactor, Terms, VerdictCache, verdicts_of
 from audit_proxy.pipeline.admit import Admission
 from audit_proxy.pipeline.permissions import NOBODY_KNOWN, Permissions, refusal_of
@@ -46,6 +46,7 @@ class Outcome(msgspec.Struct, eq=False):
     changed: bool = False
     uninspected: bool = False
     undecided: bool = False  # in monitor mode: nothing was decided about the answer
+    left: tuple[Group, ...] | None = None  # in monitor mode: what left, where that is not all disclosed and withheld
 
 
 class Reviewer:
@@ -61,12 +62,10 @@ class Reviewer:
     async def turn_away(self, admission: Admission, status: int) -> Outcome | None:
         """The answer about somebody whom the request names and who refuses, decided before the platform's is looked into, as
         it is for an id that the platform does not know: time tells neither from the other. None: look into it.
-
-        In monitor it is looked into, so that the record says what would be withheld.
         """
         people = admission.asked.must_permit if admission.asked is not None else ()
         operation = admission.operation
-        if not people or operation is None or admission.mode is not Mode.enforce:
+        if not people or operation is None:
             return None
         rule = self._policy.operations.get(operation.id, NO_RULE)
         keeps_nothing = (

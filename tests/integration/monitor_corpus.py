@@ -205,7 +205,7 @@ REQUESTS = {
     "an unknown person": Case((said("200 OK", JSON, body=b'{"id":"9","name":"nameof9"}'),), Reason.not_found, "GET /people/9 HTTP/1.1"),
     "refusing people": asked(Reason.not_found, "GET /people?ids=3,9 HTTP/1.1"),
     "a refusing person, HEAD": Case(
-        (said("200 OK", JSON, body=b'{"id":"3"}'),), Reason.not_found, "HEAD /people/3 HTTP/1.1", unknown=True
+        (said("200 OK", JSON, body=b'{"id":"3"}'),), Reason.not_found, "HEAD /people/3 HTTP/1.1"
     ),
 }  # fmt: skip
 CASES = ANSWERS | REQUESTS

@@ -95,7 +95,7 @@ def in_words(groups: tuple[Group, ...], proxy: ProxyHere) -> set[tuple[str, str,
     return {
         (field, group.relation, group.consent, person)
         for group in groups
-        for field in group.fields
+        for field in (group.fields or ["-"])
         for person in ([people[one] for one in group.subjects] or ["-"])
     }
 
@@ -133,10 +133,9 @@ async def test_would_is_what_enforce_does(tmp_path, upstream) -> None:
             withheld = set().union(*(in_words(one.withheld, enforce) for one in [*chunks, done]))
             assert in_words(would.withheld, monitor) == withheld, name
             assert passed.uninspected or passed.disclosed or not passed.bytes, name
-            if done.kind == "access":  # enforce asked the platform as well
+            if done.decision != "deny":  # enforce looked into it as well
                 disclosed = set().union(*(in_words(one.disclosed, enforce) for one in [*chunks, done]))
                 assert in_words(passed.disclosed, monitor) == disclosed | withheld, name
-            if done.decision != "deny":
                 assert passed.uninspected == done.uninspected, name
 
 
@@ -155,6 +154,9 @@ async def test_the_record_names_all_that_left(tmp_path, upstream) -> None:
 
     async with proxied(tmp_path, upstream.url, "monitor") as proxy:
         await granted(proxy)
+        (record,) = await recorded(proxy, "a refusing person", CASES["a refusing person"])
+        told = {(field, person) for field, _, _, person in in_words(record.disclosed, proxy)}
+        assert told == {("Person.id", "3"), ("Person.name", "3")}
         for name in ("people", "gzip", "chunked", "scope", "refusing people"):
             (record,) = await recorded(proxy, name, CASES[name])
             assert not record.uninspected

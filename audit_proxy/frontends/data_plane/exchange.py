@@ -190,6 +190,9 @@ class Exchange:
         turned_away = await self._stages.reviewer.turn_away(admission, status)
         if turned_away is not None:
             return turned_away
+        return await self._look_into(admission, status, headers, raw)
+
+    async def _look_into(self, admission: Admission, status: int, headers: Headers, raw: bytes) -> Outcome:
         kinds = headers.getall("Content-Type", ())
         kind = kinds[0] if len(kinds) == 1 else ""
         try:

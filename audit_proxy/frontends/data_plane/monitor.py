@@ -53,6 +53,14 @@ class Late(Exception):  # noqa: N818  (a condition, not a bug of ours)
     """What was waited for did not come in time."""
 
 
+def _unseen(turned_away: Outcome | None) -> Outcome:
+    """The outcome of an answer that passes uninspected."""
+    if turned_away is None:
+        return Outcome(0, None, uninspected=True, undecided=True)
+    turned_away.uninspected = True
+    return turned_away
+
+
 class Delay:
     """How long one request may still be held back."""
 
@@ -174,35 +182,39 @@ class ModalExchange(Exchange):
 
     async def _look(self, admission: Admission, answer: ClientResponse) -> web.StreamResponse:
         """Judges the answer if it comes to its end in time, and passes it."""
-        undecided = Outcome(0, None, uninspected=True, undecided=True)
-        if answer.content_length is None and self._is_stream(admission, answer):
-            return await self._pass(admission, answer, undecided)  # it may have no end
-        limit = self._wire.response_body
         parts: list[bytes] = []
-        size = 0
-        ended, broken = False, None
+        ended = broken = False
         try:
             with self._bounded().bounded():
-                async with aclosing(all_that_came(answer)) as chunks:
-                    async for chunk in chunks:
-                        parts.append(chunk)
-                        size += len(chunk)
-                        if size > limit:
-                            break
-                    else:
-                        ended = True
-                raw = b"".join(parts)
-                outcome = await (self._would(admission, answer, raw) if ended else self._too_large(admission))
+                turned_away = None
+                if admission.refusal is None:
+                    turned_away = await self._stages.reviewer.turn_away(admission, answer.status)
+                if answer.content_length is None and self._is_stream(admission, answer):
+                    outcome = _unseen(turned_away)  # it may have no end
+                else:
+                    ended = await self._read(answer, parts)
+                    outcome = await self._would(admission, answer, b"".join(parts) if ended else None, turned_away)
         except Late:
             self._stages.metrics.fail_open("delay")
-            outcome = undecided
+            outcome = _unseen(None)
         except FAILURES as error:
-            broken = translated(error, answer)
-            outcome = Outcome(0, None, refusal=broken.refusal, uninspected=True)
+            broken = True
+            outcome = Outcome(0, None, refusal=translated(error, answer).refusal, uninspected=True)
         except Exception as error:  # noqa: BLE001  (monitor passes under every fault, and counts it)
             self._fault("review", error)
             outcome = Outcome(0, None, refusal=Refusal(Reason.internal_error), uninspected=True)
-        return await self._pass(admission, answer, outcome, b"".join(parts), ended=ended, broken=broken is not None)
+        return await self._pass(admission, answer, outcome, b"".join(parts), ended=ended, broken=broken)
+
+    async def _read(self, answer: ClientResponse, parts: list[bytes]) -> bool:
+        """Reads the body into ``parts``; whether to its end, or past the size limit."""
+        size = 0
+        async with aclosing(all_that_came(answer)) as chunks:
+            async for chunk in chunks:
+                parts.append(chunk)
+                size += len(chunk)
+                if size > self._wire.response_body:
+                    return False
+        return True
 
     @staticmethod
     def _is_stream(admission: Admission, answer: ClientResponse) -> bool:
@@ -211,11 +223,22 @@ class ModalExchange(Exchange):
         head = Response(answer.status, {"content-type": kinds[0] if len(kinds) == 1 else ""}, b"")
         return stream_plan(admission.operation, head) is not None
 
-    async def _would(self, admission: Admission, answer: ClientResponse, raw: bytes) -> Outcome:
-        outcome = await self._review(admission, answer.status, answer.headers, raw)
-        if self._asked_for_something_else(answer, outcome):
-            return Outcome(0, None, uninspected=True, undecided=True)
-        return outcome
+    async def _would(
+        self, admission: Admission, answer: ClientResponse, raw: bytes | None, turned_away: Outcome | None
+    ) -> Outcome:
+        """What enforce would do with an answer, and what left with it. ``raw`` None: it is over the size limit."""
+        if raw is None:
+            return await self._too_large(admission)
+        seen = await self._look_into(admission, answer.status, answer.headers, raw)
+        if admission.refusal is None and turned_away is None:
+            return _unseen(None) if self._asked_for_something_else(answer, seen) else seen
+        # enforce would not have looked into it
+        seen.left = (*seen.disclosed, *seen.withheld)
+        seen.disclosed, seen.withheld, seen.refusal = (), (), None
+        if turned_away is not None:
+            seen.withheld, seen.refusal = turned_away.withheld, turned_away.refusal
+            seen.people = {**turned_away.people, **seen.people}
+        return seen
 
     def _asked_for_something_else(self, answer: ClientResponse, outcome: Outcome) -> bool:
         """Whether the answer is one that enforce would not have asked for, so that it says nothing of what would be."""
@@ -248,6 +271,8 @@ class ModalExchange(Exchange):
     ) -> web.StreamResponse:
         """Records and sends the answer, of whose body ``first`` was read, up to where it ``ended`` or was ``broken`` off."""
         outcome.status = answer.status
+        if outcome.uninspected:
+            outcome.left = ()  # nobody knows
         self._count_outages(admission, outcome)
         response = PassedAnswer(answer, first)
         response.broken = broken
