@@ -36,6 +36,7 @@ from audit_proxy.frontends.data_plane.relay import app_ends, ask_for_body, relay
 from audit_proxy.frontends.data_plane.stages import Stages, problem_response
 from audit_proxy.frontends.data_plane.streams import JudgedStream
 from audit_proxy.frontends.data_plane.upstream import Answer, Body, UpstreamError, read_limited
+from audit_proxy.frontends.data_plane.whole import WholeResponse
 from audit_proxy.frontends.data_plane.writes import is_write, withheld_response
 from audit_proxy.pipeline.admit import Admission
 from audit_proxy.pipeline.observe import observe
@@ -230,7 +231,7 @@ class Exchange:
             if outcome.content_type is not None:
                 headers["Content-Type"] = outcome.content_type
             headers.setdefault("Cache-Control", "no-store")
-            response = web.Response(status=outcome.status, headers=headers, body=outcome.body)
+            response = WholeResponse(status=outcome.status, headers=headers, body=outcome.body)
         size = len(response.body) if isinstance(response.body, bytes) else 0
         if await self._record(admission, outcome, size):
             return response

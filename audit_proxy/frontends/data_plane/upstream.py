@@ -11,6 +11,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from audit_proxy.core.errors import Reason, Refusal
+from audit_proxy.frontends.data_plane.asking import Asking, Head
 from audit_proxy.frontends.data_plane.deadlines import Deadlines
 
 Body = bytes | aiohttp.StreamReader | AsyncIterator[bytes] | None
@@ -55,6 +56,7 @@ class UpstreamClient:
         self.limits = limits
         self._urls: dict[str, URL] = {}
         self._session: aiohttp.ClientSession | None = None
+        self._asking: Asking | None = None
         self._deadlines: Deadlines | None = None
         self._stream_timeout = aiohttp.ClientTimeout(
             total=None, connect=limits.total_s, sock_connect=limits.connect_s, sock_read=limits.first_byte_s
@@ -69,8 +71,10 @@ class UpstreamClient:
     async def start(self) -> None:
         limits = self.limits
         self._deadlines = Deadlines(asyncio.get_running_loop())
+        connector = aiohttp.TCPConnector(limit=limits.connections, keepalive_timeout=30)
+        self._asking = Asking(connector, self._origin, limits.connect_s)
         self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=limits.connections, keepalive_timeout=30),
+            connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),  # the rest: Deadlines
@@ -99,29 +103,27 @@ class UpstreamClient:
         self, method: str, target: str, headers: CIMultiDict[str], body: bytes | None, limit: int
     ) -> Answer:
         """One whole answer; reading ends past ``limit`` bytes. Raises UpstreamError."""
-        assert self._session is not None and self._deadlines is not None  # started  # noqa: PT018
+        assert self._asking is not None and self._deadlines is not None  # started  # noqa: PT018
         limits = self.limits
         deadlines = self._deadlines
         deadline = deadlines.begin(limits.connect_s + limits.first_byte_s)
         began = deadline.at - limits.connect_s - limits.first_byte_s
-        response: aiohttp.ClientResponse | None = None
+        head: Head | None = None
         try:
-            response = await self._session.request(
-                method, self._url(target), headers=headers, data=body or None, allow_redirects=False
-            )
+            head, payload = await self._asking.ask(method, target, headers, body)
             deadline.at = began + limits.total_s
-            raw, complete = await read_limited(response, limit)
-            return Answer(response.status, response.headers, raw, complete)
+            raw, complete = await _read(payload, limit)
+            return Answer(head.status, head.headers, raw, complete)
         except asyncio.CancelledError as error:
             if not deadline.passed or deadline.task.uncancel():
                 raise  # the cancellation of somebody else
-            raise translated(TimeoutError(), response) from error
+            raise translated(TimeoutError(), head) from error
         except FAILURES as error:
-            raise translated(error, response) from error
+            raise translated(error, head) from error
         finally:
             deadlines.end(deadline)
-            if response is not None:
-                response.close()  # gives the connection back where the answer was read to its end
+            if head is not None:
+                head.done()
 
     @asynccontextmanager
     async def ask(
@@ -147,7 +149,7 @@ class UpstreamClient:
 FAILURES = (TimeoutError, aiohttp.ClientError, asyncio.IncompleteReadError)
 
 
-def translated(error: Exception, response: aiohttp.ClientResponse | None) -> UpstreamError:
+def translated(error: Exception, response: aiohttp.ClientResponse | Head | None) -> UpstreamError:
     """What one of FAILURES means."""
     received = response.status if response is not None else None
     if isinstance(error, TimeoutError):
@@ -161,9 +163,13 @@ async def read_limited(answer: aiohttp.ClientResponse, limit: int) -> tuple[byte
     """The answer's body as it came, and whether it is whole; reading ends past ``limit`` bytes."""
     if answer.content_length is not None and answer.content_length <= limit:
         return await answer.read(), True
+    return await _read(answer.content, limit)
+
+
+async def _read(content: aiohttp.StreamReader, limit: int) -> tuple[bytes, bool]:
     parts: list[bytes] = []
     size = 0
-    async for chunk in answer.content.iter_any():
+    async for chunk in content.iter_any():
         parts.append(chunk)
         size += len(chunk)
         if size > limit:
