@@ -14,7 +14,9 @@ import yaml
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from audit_proxy.core.catalog import compile_catalog
 from audit_proxy.settings.admin_tokens import create
+from audit_proxy.settings.catalog import categories
 
 WORDS = [
     "lorem",
@@ -96,7 +98,7 @@ def _openapi() -> dict[str, Any]:
             }
         }
 
-    return {
+    document: dict[str, Any] = {
         "openapi": "3.1.0",
         "info": {"title": "bench", "version": "1"},
         "paths": {
@@ -106,6 +108,10 @@ def _openapi() -> dict[str, Any]:
         },
         "components": {"schemas": {"Person": {"type": "object", "x-data-subject": "/id", "properties": person}}},
     }
+    for one in compile_catalog(document, None, hash="", categories=categories()).operations:
+        review = {"by": "bench", "at": "2026-11-25", "of": one.units[0].of}
+        document["paths"][one.route][one.method.lower()]["x-reviewed"] = review
+    return document
 
 
 def _grants() -> bytes:

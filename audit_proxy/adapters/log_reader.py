@@ -1,5 +1,6 @@
 """Reads a log's directory for people: the last records, one record by number or id, proofs out of the published tiles."""
 
+import datetime as dt
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -33,6 +34,17 @@ class LogReader:
         for segment in self._segments():
             if segment.records is None or segment.first + segment.records > start:
                 yield from self._from(segment, start, _Cursor())
+
+    def since(self, moment: dt.datetime) -> Iterator[Numbered]:
+        """Every line of the segments that can hold records from ``moment`` on: older ones come as well."""
+        start = 0
+        for segment in self._segments():
+            for _, line in self._from(segment, 0, _Cursor()):
+                first = _record(line)
+                if first is not None and first.ts <= moment:
+                    start = segment.first
+                break
+        return self.records(start)
 
     def last(self, count: int) -> list[Numbered]:
         """The lines of the last ``count`` records, oldest first."""

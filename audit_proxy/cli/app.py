@@ -30,6 +30,11 @@ COMMANDS = (
         "audit_proxy.cli.check_config:check_config",
     ),
     Lazy("schema", "Print the JSON Schema of a configuration file.", "audit_proxy.cli.schema:schema"),
+    Lazy(
+        "catalog",
+        "The platform's API as the proxy understands it: what is reviewed, and what traffic goes beyond it.",
+        "audit_proxy.cli.catalog:catalog_app",
+    ),
     Lazy("app", "Registered apps (OAuth clients).", "audit_proxy.cli.apps:app_app"),
     Lazy("consent", "People's grants and withdrawals, through the admin API.", "audit_proxy.cli.consent:consent_app"),
     Lazy("subject", "One person: what apps received, and erasure.", "audit_proxy.cli.subject:subject_app"),

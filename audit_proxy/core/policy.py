@@ -68,6 +68,7 @@ class Policy:
     refused_third_party: RefusedThirdParty = RefusedThirdParty.drop
     unclassified: Unclassified = Unclassified.drop
     unsafe_holder_passes_without_consent_store: bool = False
+    unsafe_enforce_unreviewed: bool = False
     unknown_app: App | None = None  # the profile of apps that are not registered; None: they are refused
     operations: Mapping[str, OperationRule] = field(default_factory=dict)
 

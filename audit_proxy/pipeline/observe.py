@@ -12,6 +12,8 @@ def observe(
     outcome = record.decision or "allow"
     if record.phase is None:
         metrics.request(label, operation, outcome, seconds, upstream)
+        if "unreviewed" in record.counts:
+            metrics.fail_open("unreviewed")
     reason = record.reason
     if record.would is not None:
         reason = None

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from audit_proxy.core.catalog.model import Catalog
+from audit_proxy.core.catalog.reviews import ReviewState
 from audit_proxy.core.errors import Consent
 from audit_proxy.core.inspection import RawId
 from audit_proxy.core.policy import Mode, Policy
@@ -71,6 +72,9 @@ class Recorder:
         self._catalog = catalog.hash
         self._policy = policy.hash
         self._node = node
+        self._unreviewed = frozenset(
+            one.id for one in catalog.operations if one.review_state is not ReviewState.reviewed
+        )
         self._pool = b""
         self._at = 0
         self._scope_lists: dict[tuple[tuple[frozenset[str], ...], frozenset[str], frozenset[str]], Scopes] = {}
@@ -107,7 +111,7 @@ class Recorder:
         """The record of a stream's outcome, once it is durable. Raises AuditUnavailable."""
         built = self.build(admission, outcome, size=totals.bytes, elapsed=elapsed)
         decision: Any = "redact" if totals.redacted and built.decision == "allow" else built.decision
-        record = msgspec.structs.replace(built, counts=totals.counts(), decision=decision)
+        record = msgspec.structs.replace(built, counts=self._marked(totals.counts(), admission), decision=decision)
         await self.append(record)
         return record
 
@@ -178,7 +182,7 @@ class Recorder:
             withheld=withheld,
             would=would,
             uninspected=outcome.uninspected or (operation is not None and operation.unjudged),
-            counts=_counts(outcome, admission.unmapped + outcome.unmapped),
+            counts=self._marked(_counts(outcome, admission.unmapped + outcome.unmapped), admission),
             asked=asked_names,
             found=found_names,
             status=outcome.status,
@@ -193,6 +197,13 @@ class Recorder:
         """Raw ids to pseudonyms, asked for in one call."""
         raw: Mapping[RawId, str] = {**admission.people, **outcome.people} if admission.people else outcome.people
         return dict(zip(raw, self._pseudonyms.pseudonyms(list(raw.values())), strict=True)) if raw else {}
+
+    def _marked(self, counts: dict[str, int], admission: Admission) -> dict[str, int]:
+        """With ``unreviewed`` where enforce decided by a description that nobody has reviewed as it is."""
+        operation = admission.operation if self._unreviewed and admission.mode is Mode.enforce else None
+        if operation is not None and operation.id in self._unreviewed:
+            counts["unreviewed"] = 1
+        return counts
 
     def _scopes(self, admission: Admission) -> Scopes | None:
         if admission.operation is None:

@@ -14,7 +14,6 @@ import fcntl
 import io
 import json
 import os
-import secrets
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from pydantic import ValidationError
 
 from audit_proxy.core.jose import NotStrict, strict_object
 from audit_proxy.settings.apps import AppEntry, parse_apps
-from audit_proxy.settings.files import FILE_MAX, ConfigProblems, Problem, parse_yaml, read_yaml
+from audit_proxy.settings.files import FILE_MAX, ConfigProblems, Problem, parse_yaml, read_yaml, replace_file
 from audit_proxy.settings.validate import problem_text
 
 Form = Literal["csv", "ndjson"]
@@ -74,7 +73,9 @@ def import_apps(apps_file: Path, source: Path, form: Form | None = None, *, dry_
         heading, comments_lost = _heading(document.data.decode("utf-8"))
         changes = bool(sorted_out["added"] or sorted_out["changed"])
         if changes and not dry_run:
-            _replace(apps_file, heading + apps_text(merged))
+            text = heading + apps_text(merged)
+            parse_apps(parse_yaml(apps_file, text.encode("utf-8")))  # what is written is what a start will read
+            replace_file(apps_file, text)
         return Outcome(
             tuple(sorted_out["added"]),
             tuple(sorted_out["changed"]),
@@ -201,24 +202,3 @@ def _alone(apps_file: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _replace(path: Path, text: str) -> None:
-    parse_apps(parse_yaml(path, text.encode("utf-8")))  # what is written is what a start will read
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fchmod(descriptor, path.stat().st_mode & 0o777)
-            os.fsync(descriptor)
-        temporary.replace(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

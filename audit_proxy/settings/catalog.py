@@ -10,6 +10,7 @@ import codecs
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -28,12 +29,16 @@ def categories() -> frozenset[str]:
     return frozenset(one.fides_key for one in DEFAULT_TAXONOMY.data_category or ())
 
 
-def load_catalog(settings: Settings) -> Catalog:
-    """Reads and compiles the configured platform. Raises CatalogError, naming the file."""
+def load_catalog(settings: Settings, *, more: Sequence[dict[str, Any]] = ()) -> Catalog:
+    """Reads and compiles the configured platform, with ``more`` actions at its overlay's end. Raises CatalogError, naming
+    the file.
+    """
     platform = settings.platform
     digest = hashlib.sha256()
     openapi = _read(platform.openapi, digest)
     overlay = _read(platform.overlay, digest) if platform.overlay is not None else None
+    if more:
+        overlay = {"overlay": "1.0.0", **(overlay or {}), "actions": [*((overlay or {}).get("actions") or ()), *more]}
     try:
         return compile_catalog(
             openapi,

@@ -20,6 +20,7 @@ from audit_proxy.settings.files import ConfigProblems, Problem, read_yaml
 from audit_proxy.settings.load import Loaded, load, load_settings_only
 from audit_proxy.settings.model import Settings
 from audit_proxy.settings.policy import unknown_operations
+from audit_proxy.settings.reviews import unreviewed_problems
 
 _CLOSE = 0.8  # how alike two scopes must be to think of a slip of the pen
 
@@ -47,6 +48,7 @@ def check(path: Path) -> Checked:
         try:
             catalog = load_catalog(settings)
             problems += _rules_without_operation(settings, catalog)
+            problems += unreviewed_problems(loaded, catalog) if loaded is not None else ()
         except CatalogError as error:
             problems.append(Problem("catalog", 0, 0, str(error)))
     if problems or loaded is None or catalog is None:

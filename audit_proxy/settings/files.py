@@ -8,7 +8,9 @@ Invariants:
 - Values are built from events: a deeply nested file is refused, where composing it would exhaust the C stack.
 """
 
+import os
 import re
+import secrets
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -116,6 +118,27 @@ def read_yaml(path: Path) -> Document:
     if len(data) > FILE_MAX:
         raise ConfigProblems([Problem(str(path), 0, 0, f"is longer than {FILE_MAX} bytes")])
     return parse_yaml(path, data)
+
+
+def replace_file(path: Path, text: str) -> None:
+    """Puts ``text`` durably in the file's place, as a whole or not at all; its mode stays. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fchmod(descriptor, path.stat().st_mode & 0o777)
+            os.fsync(descriptor)
+        temporary.replace(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def parse_yaml(path: Path, data: bytes) -> Document:

@@ -48,6 +48,9 @@ class PolicyFile(Model):
     unsafe_holder_passes_without_consent_store: bool = Field(
         default=False, description="Whether the holder's own data passes while it cannot be seen if they withdrew."
     )
+    unsafe_enforce_unreviewed: bool = Field(
+        default=False, description="Whether operations in enforce may be unreviewed, or changed since their review."
+    )
     unknown_apps: UnknownApps = UnknownApps()
     operations: dict[str, OperationEntry] = Field(default={}, description="By operationId.")
 
@@ -61,6 +64,7 @@ def parse_policy(document: Document) -> Policy:
         refused_third_party=file.refused_third_party,
         unclassified=file.unclassified,
         unsafe_holder_passes_without_consent_store=file.unsafe_holder_passes_without_consent_store,
+        unsafe_enforce_unreviewed=file.unsafe_enforce_unreviewed,
         unknown_app=_profile(file.unknown_apps),
         operations={
             name: OperationRule(one.mode, one.refused_third_party, one.unclassified, one.response_body_bytes)

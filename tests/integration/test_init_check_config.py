@@ -25,6 +25,7 @@ paths:
   /me:
     get:
       operationId: getMe
+      x-reviewed: {by: tests, at: 2026-11-25, of: 7b1ae9a0663782a63fc75626d46d32fb}
       responses:
         200:
           description: me

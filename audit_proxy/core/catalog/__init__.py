@@ -2,7 +2,7 @@
 
 ``overlay`` applies the overlay; ``schema`` flattens ``$ref``, ``allOf``, ``oneOf`` into extraction plans (``model``);
 ``compile`` makes operations of them; ``target`` brings a request target to its one normal form; ``matcher`` finds the
-operation; ``parameters`` and ``fields`` judge what a request asks for. Everything here is pure: documents come in as
+operation; ``reviews`` says who has looked at what of it; ``parameters`` and ``fields`` judge what a request asks for. Everything here is pure: documents come in as
 parsed values, problems go out as text naming the place.
 """
 

@@ -23,6 +23,7 @@ from audit_proxy.core.catalog.model import (
     ResponsePlan,
 )
 from audit_proxy.core.catalog.overlay import OverlayError, apply_overlay
+from audit_proxy.core.catalog.reviews import MARK, Reviews
 from audit_proxy.core.catalog.schema import SchemaCompiler
 
 METHODS = ("get", "put", "post", "delete", "patch", "head", "options", "trace")
@@ -63,14 +64,13 @@ def compile_catalog(
     try:
         compiler = _Compiler(document, categories, findings)
         operations = compiler.operations()
-        implies = compiler.scope_implies()
     except RecursionError as error:
         raise CatalogError("the document is nested too deeply, or describes an array of itself") from error
     except (KeyError, TypeError, AttributeError) as error:
         raise CatalogError(f"the document is not valid OpenAPI: {type(error).__name__}: {error}") from error
     if not operations:
         raise CatalogError("paths: no operation is described")
-    return Catalog(hash, tuple(operations), implies, dialect, tuple(dict.fromkeys(findings)))
+    return Catalog(hash, tuple(operations), compiler.implies, dialect, tuple(dict.fromkeys(findings)))
 
 
 class _Compiler:
@@ -80,6 +80,8 @@ class _Compiler:
         self._where = ""
         self._describer = Describer(self._deref, categories, self._report)
         self._schemas = SchemaCompiler(self._resolve, categories, self._report)
+        self.implies = self._scope_implies()
+        self._reviews = Reviews(self._resolve, self.implies, self._report)
 
     def _report(self, place: str, text: str) -> None:
         self._findings.append(f"{self._where}: {place}: {text}" if self._where else f"{place}: {text}")
@@ -154,6 +156,13 @@ class _Compiler:
             parameters.setdefault(("path", path_name), Parameter(path_name, "path", required=True))
         named = self._named(name, responses, parameters)
         closed = not any(opens_up(media.field) for plan in responses.values() for media in plan.media.values())
+        described = {
+            "route": route,
+            "method": method,
+            "operation": {key: one for key, one in raw.items() if key != MARK},
+            "parameters": shared,
+            "security": raw.get("security", self._document.get("security")),
+        }
         return Operation(
             id=name,
             method=method.upper(),
@@ -171,6 +180,7 @@ class _Compiler:
             closed=closed,
             lists_people=_lists_people(parameters, named) if closed and method in ("get", "head") else frozenset(),
             header_names=self._headers(name, parameters),
+            units=self._reviews.operation(name, described, raw.get(MARK)),
         )
 
     def _headers(self, name: str, parameters: dict[tuple[str, str], Parameter]) -> frozenset[str]:
@@ -270,7 +280,7 @@ class _Compiler:
         media = frozenset(kind.lower() for kind in described.get("content") or {})
         return BodyPlan(media, parameters, open=free, required=bool(described.get("required")))
 
-    def scope_implies(self) -> dict[str, frozenset[str]]:
+    def _scope_implies(self) -> dict[str, frozenset[str]]:
         direct: dict[str, set[str]] = {}
         for scheme in (self._document.get("components", {}).get("securitySchemes") or {}).values():
             for scope, implied in (self._deref(scheme).get("x-scope-implies") or {}).items():

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from audit_proxy.core.catalog.expressions import Expression
 from audit_proxy.core.catalog.pointer import Pointer
+from audit_proxy.core.catalog.reviews import ReviewState, Unit, state_of
 
 NONE = ("none",)
 KEY = "$key"  # x-data-subject: a map's keys are the ids
@@ -174,6 +175,11 @@ class Operation:
     closed: bool = False  # nothing of its answers may leave against the word of the person it is about
     lists_people: frozenset[str] = frozenset()  # query arrays of people, of whom those who refuse are not asked for
     header_names: frozenset[str] = frozenset()  # described header parameters, in lower case
+    units: tuple[Unit, ...] = ()  # what is reviewed of it: itself first, then the components with reviews of their own
+
+    @property
+    def review_state(self) -> ReviewState:
+        return state_of(self.units)
 
     def response(self, status: int) -> ResponsePlan | None:
         return (

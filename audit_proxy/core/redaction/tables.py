@@ -162,7 +162,8 @@ def _grouped(notes: Notes, merged: _Merged) -> tuple[Group, ...]:
         if first.__class__ is Table:
             named = first.names(key[1:])
         else:
-            named = [(key[1], (first.name,), NOT_DESCRIBED if key[1] is Consent.unclassified else first.categories)]
+            known = first.categories if key[1] is not Consent.unclassified else ()
+            named = [(key[1], (first.name,), known or NOT_DESCRIBED)]
         if named:
             subjects = people[0] if len(people) == 1 else tuple({one: None for ids in people for one in ids})
             for one in named:

@@ -47,6 +47,12 @@ def test_nothing_is_forgotten(openapi, overlay):
     assert compiled(openapi, overlay).findings == ()
 
 
+def test_every_operation_is_reviewed_as_it_is(openapi, overlay):
+    """The demo enforces; after a change, ``audit-proxy catalog review`` (see the platform's README)."""
+    states = {one.id: one.review_state.value for one in compiled(openapi, overlay).operations}
+    assert states == dict.fromkeys(states, "reviewed")
+
+
 def test_without_the_overlay_nothing_is_classified(openapi):
     """The vendor's file alone leaves findings: it is the overlay that says whose data it is."""
     assert compile_catalog(openapi, None, hash="x", categories=categories()).findings
