@@ -18,6 +18,7 @@ from audit_proxy.core.policy import Mode, Policy
 
 _STYLES = {ReviewState.reviewed: "green", ReviewState.stale: "yellow", ReviewState.unreviewed: "red"}
 _APPS_SHOWN = 3
+_STATE_AND_DATE = 19
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,17 +106,16 @@ def _gap_facts(gap: Gap) -> dict[str, Any]:
 def show(status: Status) -> None:
     """All operations, then what enforce does with them, then the gaps that traffic had."""
     console = Console(highlight=False, markup=False)
-    table = _table("OPERATION", "MODE", "REVIEW", "PERSONAL>", "UNCLASSIFIED>", "SCOPES")
+    table = _table("OPERATION", "MODE", "REVIEW", "FIELDS", "SCOPES")
+    review = table.columns[2]  # whose name is cut before anything else is broken
+    review.no_wrap, review.overflow, review.max_width = True, "ellipsis", max(_STATE_AND_DATE, console.width - 55)
     for entry in status.entries:
-        operation, fields = entry.operation, entry.fields
-        unclassified = Text(str(len(fields.unclassified)), style="yellow" if fields.unclassified else "")
-        unread = operation.unjudged
+        operation = entry.operation
         table.add_row(
             operation.id,
             _mode(entry.modes),
             _review(operation),
-            "unread" if unread else str(fields.personal),
-            "" if unread else unclassified,
+            _fields(entry),
             " or ".join(" ".join(sorted(one)) or "none" for one in operation.requirements) or "–",
         )
     console.print(table)
@@ -152,7 +152,7 @@ def show_one(status: Status) -> None:
 
 def _table(*names: str) -> Table:
     """A name that ends with ``>`` heads numbers."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    table = Table(box=SIMPLE_HEAD, pad_edge=False, show_edge=False, padding=(0, 1, 0, 0))
     for name in names:
         table.add_column(name.rstrip(">"), justify="right" if name.endswith(">") else "left", overflow="fold")
     return table
@@ -160,6 +160,15 @@ def _table(*names: str) -> Table:
 
 def _mode(modes: Sequence[Mode]) -> str:
     return modes[0].value if len(modes) == 1 else "by app"
+
+
+def _fields(entry: Entry) -> Text:
+    if entry.operation.unjudged:
+        return Text("unread")
+    text = Text(f"{entry.fields.personal} personal")
+    if entry.fields.unclassified:
+        text.append(f", {len(entry.fields.unclassified)} unclassified", style="yellow")
+    return text
 
 
 def _review(operation: Operation) -> Text:

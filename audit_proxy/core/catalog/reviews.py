@@ -21,12 +21,13 @@ MARK = "x-reviewed"
 COMPONENTS = "#/components/"
 _LENGTH = 32  # hexadecimal digits of SHA-256: a vendor cannot make two descriptions of one fingerprint
 _PROSE = frozenset({"description", "summary", "title", "externalDocs", "tags", "example", "examples", MARK})
-# keywords whose members are called by the vendor, and those whose values are data: what is called prose there is none
+# keywords whose members are named by the vendor, and those whose values are data: what is called prose there is none
 _NAMES = frozenset(
     {"properties", "patternProperties", "dependentSchemas", "$defs", "definitions", "responses", "headers", "content"}
     | {"encoding", "links", "callbacks", "variables"}
 )
-_VALUES = frozenset({"enum", "const", "default", "mapping", "x-public-when", "x-withhold"})
+_VALUES = frozenset({"enum", "const", "default", "mapping"})  # and extensions, but for those that hold schemas
+_SCHEMAS = frozenset({"x-event", "x-event-id"})
 
 
 class ReviewState(StrEnum):
@@ -195,7 +196,8 @@ def _plain(value: Any, references: dict[str, None], marks: list[Any], *, named: 
             references[one] = None
         if key == "mapping" and isinstance(one, dict):
             references.update(dict.fromkeys(ref for ref in one.values() if isinstance(ref, str) and ref[:2] == "#/"))
-        result[key] = one if key in _VALUES else _plain(one, references, marks, named=key in _NAMES)
+        whole = key in _VALUES or (key.startswith("x-") and key not in _SCHEMAS)
+        result[key] = one if whole else _plain(one, references, marks, named=key in _NAMES)
     return result
 
 

@@ -19,6 +19,7 @@ def document() -> dict[str, Any]:
         "type": "object",
         "description": "Somebody",
         "x-data-subject": "/id",
+        "x-public-when": {"title": [True], "id": ["0"]},
         "properties": {
             "id": {"type": "string", "x-data-category": "user.unique_id"},
             "description": {**text, "description": "what they say of themselves"},
@@ -105,6 +106,7 @@ def changed(described: dict[str, Any], path: tuple[str, ...], change: Callable[[
         ((*ME, "responses", "200", "content"), lambda at: at.update({"text/csv": {}})),
         ((*ME, "responses", "200"), lambda at: at.update(headers={"X-A": {"x-data-category": "none"}})),
         (("components", "securitySchemes", "o", "x-scope-implies"), lambda at: at.update(few=["read"])),
+        ((*PERSON, "x-public-when"), lambda at: at.pop("title")),  # a name among an extension's data is no prose either
         (("paths", "/me"), lambda at: at.update(parameters=[{"name": "q", "in": "query"}])),
     ],
 )
