@@ -173,6 +173,8 @@ async def test_a_leak_would_be_noticed(tmp_path, monkeypatch, old, new, noticed_
     overlay = weak / "platforms" / "sample" / "overlay.yaml"
     assert old in overlay.read_text()
     overlay.write_text(overlay.read_text().replace(old, new, 1))
+    policy = weak / "policy.yaml"  # such an overlay is not the one that was reviewed
+    policy.write_text(policy.read_text().replace("unreviewed: false", "unreviewed: true"))
     monkeypatch.setattr(demo_folder, "shipped", lambda: weak)
     outcome = await run(Options(people=100, seed=4, directory=tmp_path / "demo"), Quiet(), lambda done: None)
     assert outcome.verified
