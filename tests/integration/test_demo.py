@@ -12,6 +12,7 @@ import pytest
 
 from audit_proxy.demo import folder as demo_folder
 from audit_proxy.demo.run import Options, run
+from audit_proxy.settings import initial
 from audit_proxy.settings.shipped import shipped
 
 PEOPLE = 300
@@ -175,7 +176,8 @@ async def test_a_leak_would_be_noticed(tmp_path, monkeypatch, old, new, noticed_
     overlay.write_text(overlay.read_text().replace(old, new, 1))
     policy = weak / "policy.yaml"  # such an overlay is not the one that was reviewed
     policy.write_text(policy.read_text().replace("unreviewed: false", "unreviewed: true"))
-    monkeypatch.setattr(demo_folder, "shipped", lambda: weak)
+    for module in (demo_folder, initial):
+        monkeypatch.setattr(module, "shipped", lambda: weak)
     outcome = await run(Options(people=100, seed=4, directory=tmp_path / "demo"), Quiet(), lambda done: None)
     assert outcome.verified
     assert bool(outcome.unconsented) == (noticed_by == "grants")
