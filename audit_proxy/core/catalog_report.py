@@ -161,9 +161,11 @@ def _keys(parts: Sequence[Record], known: frozenset[str]) -> set[Key]:
     passed = _fields((group for part in parts for group in part.disclosed), known)
     if first.would is None:
         effect, lost = Effect.dropped, _fields((group for part in parts for group in part.withheld), known)
-    else:  # in monitor everything left, what would have been withheld as well
+    else:  # in monitor everything left; what enforce answers with nothing of loses all that is unclassified in it
         effect = Effect.would_drop
         lost = _fields((group for part in parts if part.would for group in part.would.withheld), known)
+        if first.would.decision not in ("allow", "redact"):
+            lost |= passed
     keys |= {(first.operation, name, effect) for name in lost}
     return keys | {(first.operation, name, Effect.passed) for name in passed - lost}
 

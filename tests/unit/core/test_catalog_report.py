@@ -110,6 +110,11 @@ def test_what_was_dropped_passed_and_would_have_been_dropped_is_told_apart():
     assert found(monitored) == [("Person.?", "would drop", 1), ("Person.nick", "passed", 1)]
 
 
+def test_of_an_answer_that_enforce_would_refuse_nothing_simply_passed():
+    refused = record(mode="monitor", disclosed=(group("Person.?"),), would=Would("deny", "not_found"))
+    assert found(refused) == [("Person.?", "would drop", 1)]
+
+
 def test_a_refusing_persons_unclassified_fields_count_as_well():
     """They stand among what is withheld for want of a grant; of those, the catalog tells which have no category."""
     withheld = group("Person.id", "Person.nick", consent="no_grant", categories=("unclassified", "user.unique_id"))
