@@ -6,6 +6,7 @@ Invariants:
 - An answer whose status or media type is not described keeps its status and loses its body.
 - A person whom the path, or another parameter of one value, names and who refuses is an unknown one, whatever the
   platform answers: also nothing, a redirect, or what cannot be looked into.
+- Where a request looks somebody up by a personal field, an answer that discloses nothing is that of nobody found.
 - Whoever's id is not mapped to a subject is a third party without a grant; so is everyone while ids cannot be looked up.
 """
 
@@ -27,6 +28,7 @@ from audit_proxy.pipeline.permissions import NOBODY_KNOWN, Permissions, refusal_
 from audit_proxy.ports import SubjectIds
 
 NO_RULE = OperationRule()
+_OF_THE_REQUEST = frozenset({400, 401, 405, 406, 413, 414, 415, 422, 429, 431})  # statuses that tell of nobody
 
 
 class Outcome(msgspec.Struct, eq=False):
@@ -101,19 +103,23 @@ class Reviewer:
         media = _lookable(operation, response)
         if isinstance(media, MediaPlan):
             try:
-                return await self._inspect(admission, operation, media, response)
+                outcome = await self._inspect(admission, operation, media, response)
             except NotInspectable as error:
                 refusal = Refusal(Reason.response_not_inspectable, str(error))
                 media = Outcome(502, None, refusal=refusal, uninspected=True)
-        return media if media.status == 404 else await self.conceal(admission, media)
+            else:
+                if outcome.disclosed or not operation.describes_404:
+                    return outcome
+                return _unmatched(admission, outcome, response.status)
+        return media if media.status == 404 else await self.conceal(admission, media, response.status)
 
-    async def conceal(self, admission: Admission, outcome: Outcome) -> Outcome:
+    async def conceal(self, admission: Admission, outcome: Outcome, received: int | None = None) -> Outcome:
         """The outcome of an answer that was not looked into, or the one of an unknown id where a person whom the
-        request names refuses.
+        request names refuses. ``received``: the platform's status, where there is one.
         """
         people = admission.asked.must_permit if admission.asked is not None else ()
         if not people:
-            return outcome
+            return outcome if received is None else _unmatched(admission, outcome, received)
         return await self._unknown(admission, people, uninspected=outcome.uninspected) or outcome
 
     async def _inspect(
@@ -183,6 +189,18 @@ class Reviewer:
             found=ids,
             changed=bool(redacted.withheld),
         )
+
+
+def _unmatched(admission: Admission, outcome: Outcome, received: int) -> Outcome:
+    """The outcome of an answer that discloses nothing: where a request looked somebody up by a personal field it is that of
+    nobody found, for nothing, an error or an empty list would tell of a match. A stream is never there as a whole.
+    """
+    asked, operation = admission.asked, admission.operation
+    looked_up = asked is not None and asked.by_field and not asked.must_permit
+    looked_up = looked_up and operation is not None and not operation.streams
+    if not looked_up or received in _OF_THE_REQUEST or received >= 500:
+        return outcome
+    return msgspec.structs.replace(outcome, status=404, body=None, content_type=None, refusal=Refusal(Reason.not_found))
 
 
 def stream_plan(operation: Operation, response: Response) -> MediaPlan | None:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulator.people import document
 from tests.simulator.proxy import ProxyHere, running_proxy
-from tests.simulator.recording import Recorded, RecordingUpstream
+from tests.simulator.recording import ABORT, CLOSE, Recorded, RecordingUpstream
 
 PERSON = {"x-data-subject": ""}
 PEOPLE = {"type": "array", "items": {"$ref": "#/components/schemas/Person"}}
@@ -59,7 +59,29 @@ def _platform() -> dict[str, Any]:
         "type": "object",
         "properties": {"filter": {"type": "object", "properties": {"born": BORN, "sort": ORDER}}},
     }
+    mail = {"name": "email", "in": "path", "required": True, "schema": {"type": "string", **EMAIL}}
+    by_mail = _get("byMail", [mail], {"$ref": "#/components/schemas/Person"})
+    by_mail["get"]["responses"] |= {
+        "404": {"description": "nobody has it"},
+        "204": {"description": "somebody has it"},
+        "403": {"description": "no", "content": {"application/json": {"schema": {"type": "string", **NONE}}}},
+    }
+    several = {"name": "ids", "in": "path", "required": True, "schema": ids["schema"]}
+    person = {"x-data-subject": ""}
+    body = {"type": "object", "properties": {"user": person, "n": NONE}, "additionalProperties": True}
     made["paths"] |= {
+        "/mail/{email}": by_mail,
+        "/several/{ids}": _get("several", [several], PEOPLE),
+        "/sorted": _get(
+            "sorted", [{"name": "sort", "in": "query", "schema": {**ORDER, "default": "birthday"}}], PEOPLE
+        ),
+        "/open": {
+            "post": {
+                "operationId": "open",
+                "requestBody": {"content": {"application/json": {"schema": body}}},
+                "responses": {"200": {"description": "ok", "content": {"application/json": {"schema": PEOPLE}}}},
+            }
+        },
         "/find": _get("find", FIND, page),
         "/query": {
             "post": {
@@ -167,6 +189,42 @@ async def test_a_person_whom_the_body_names_must_permit(proxy, upstream, sent, k
     assert [bool(answers[one][2]) for one in (b"1", b"2", b"3", b"999")] == [True, True, False, False]
 
 
+@pytest.mark.parametrize(
+    "sent", [{"user": 3.0}, {"user": True}, {"user": {"id": "3"}}, {"user": [3.0]}, {"User": "3"}, {"USER": 3}]
+)
+async def test_no_other_form_of_an_id_goes_on_in_a_body(proxy, upstream, sent) -> None:
+    """Numbers that are no integers, objects, and names in another case: the platform might read them as a person's."""
+    assert (await proxy.ask("POST", "/open", proxy.token(), json=sent))[0] == 400
+    assert not upstream.requests
+    upstream.reply("/open", body=[_named(2)])
+    for named, left in (({"user": None, "other": 1}, 1), ({"user": ["2", 4]}, 1), ({"user": ["2", 3]}, 0)):
+        status, _, body = await proxy.ask("POST", "/open", proxy.token(), json=named)
+        assert (status, len(json.loads(body or b"[]"))) == (200, left)
+
+
+async def test_everyone_whom_a_path_names_must_permit(proxy, upstream) -> None:
+    """Several ids in one segment are several people."""
+    upstream.reply(lambda r: True, body=[_named(2), _named(4)])
+    assert (await _alike(proxy, "/several/2,%s"))[0] == 404
+    status, _, body = await _answer(proxy, "/several/2,4")
+    assert (status, json.loads(body)) == (200, [_named(2), _named(4)])
+
+
+async def test_a_platform_that_breaks_off_tells_nothing_of_who_refuses(proxy, upstream) -> None:
+    """An answer too long for its time, cut short, or malformed, stands for nobody either; for others it is what it is."""
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{"
+    for pieces in ([head, CLOSE], [head, ABORT], [CLOSE], [b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n", CLOSE]):
+        for one in ("2", "3"):
+            upstream.reply(f"/people/{one}", pieces=pieces)
+            upstream.reply(f"/mutuals?user_id={one}", pieces=pieces)
+        for path in ("/people/%s", "/mutuals?user_id=%s"):
+            assert (await _alike(proxy, path))[0] == 404
+            assert (await _answer(proxy, path % "2"))[0] == 502
+    upstream.reply("/together", pieces=[CLOSE])
+    headers = {"Content-Type": "application/json"}
+    assert (await proxy.ask("POST", "/together", proxy.token(), data=b'{"user":"3"}', headers=headers))[0] == 502
+
+
 # -- arrays of people ----------------------------------------------------------------------------------------------------
 
 
@@ -245,6 +303,45 @@ async def test_an_order_that_tells_nothing_more_needs_nothing_more(proxy, upstre
         assert await _found(proxy, f"/find?{parameter}") == {"data": [_named(one) for one in (4, 5, 2, 1)], "total": 5}
     for parameter in ("sort=Birthday", "sort=birthday%20", "sort=name,birthday", "order_by=name,email", "sort="):
         assert (await _answer(proxy, f"/find?{parameter}", scope=ALL))[0] == 400
+
+
+async def test_an_order_that_nobody_asked_for_counts_too(proxy, upstream) -> None:
+    """What the description says the platform does by itself."""
+    upstream.reply("/sorted", body=[_named(one) for one in (4, 5, 3, 2, 1)])
+    status, _, body = await _answer(proxy, "/sorted", scope=ALL)
+    assert (status, json.loads(body)) == (200, [_named(5), _named(1)])
+    assert len(json.loads((await _answer(proxy, "/sorted?sort=name", scope=ALL))[2])) == 4
+    assert (await _answer(proxy, "/sorted"))[0] == 403
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body"),
+    [
+        (200, {}, _named(3)),
+        (200, {}, []),
+        (200, {}, b""),
+        (200, {"Content-Type": "image/png"}, b"png"),
+        (200, {"Content-Type": "application/json"}, b"not json"),
+        (204, {}, b""),
+        (302, {"Location": "/people/3"}, b""),
+        (403, {}, "she does not want to be found"),
+        (410, {}, b""),
+        (404, {}, b""),
+    ],
+)
+async def test_whatever_is_said_of_an_address_nobody_was_found(proxy, upstream, status, headers, body) -> None:
+    """A look-up by a personal field that discloses nothing is that of an address which nobody has."""
+    upstream.reply("/mail/p3", status, headers, body)
+    assert (await _alike(proxy, "/mail/p%s", scope=ALL))[0] == 404
+
+
+@pytest.mark.parametrize("status", [400, 401, 429, 500, 503])
+async def test_what_is_said_of_the_request_stays(proxy, upstream, status) -> None:
+    """Limits and faults of the platform tell of nobody."""
+    upstream.reply(lambda r: True, status)
+    assert (await _answer(proxy, "/mail/p3", scope=ALL))[0] == status
+    upstream.reply("/mail/p2", body=_named(2))
+    assert (await _answer(proxy, "/mail/p2", scope=ALL))[0] == 200
 
 
 @pytest.mark.parametrize("parameter", ["min_age=30", "max_age=30", "min_age=30&max_age=30"])

@@ -177,6 +177,12 @@ class _Compiler:
             body=self._body(raw, unjudged=unjudged),
             fields_parameter=fields_parameter,
             named=named,
+            unsaid=tuple(
+                (key, one)
+                for (place, key), one in parameters.items()
+                if place == "query" and (one.required or one.default)
+            ),
+            describes_404=not responses.keys().isdisjoint(("404", "4XX")),
             closed=closed,
             lists_people=_lists_people(parameters, named) if closed and method in ("get", "head") else frozenset(),
             header_names=self._headers(name, parameters),
@@ -278,7 +284,8 @@ class _Compiler:
                     )
                 free = free or part.get("additionalProperties") is True
         media = frozenset(kind.lower() for kind in described.get("content") or {})
-        return BodyPlan(media, parameters, open=free, required=bool(described.get("required")))
+        lowered = frozenset(map(str.lower, parameters))
+        return BodyPlan(media, parameters, lowered, open=free, required=bool(described.get("required")))
 
     def _scope_implies(self) -> dict[str, frozenset[str]]:
         direct: dict[str, set[str]] = {}

@@ -54,6 +54,7 @@ class Describer:
             enum=frozenset(map(_text, enum)) | by_value.keys(),
             pattern=_first(items, "pattern") or _first(parts, "pattern"),
             bounds=_bounds(items),
+            default=() if names_person else _default(_first(parts, "default")),
             categories=found,
             scopes=scopes,
             by_value=by_value,
@@ -142,6 +143,11 @@ def _listed(category: Any) -> tuple[str, ...]:
 
 def _text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _default(value: Any) -> tuple[str, ...]:
+    """What is meant where nothing is said."""
+    return tuple(_text(one) for one in (value if isinstance(value, list) else [value]) if one not in (None, ""))
 
 
 def _bounds(parts: list[dict[str, Any]]) -> Bounds | None:

@@ -112,6 +112,7 @@ class Parameter:
     enum: frozenset[str] = frozenset()
     pattern: str | None = None
     bounds: Bounds | None = None
+    default: tuple[str, ...] = ()
     categories: tuple[str, ...] = NONE
     scopes: frozenset[str] = frozenset()  # what asking by this parameter needs of every match
     by_value: Mapping[str, frozenset[str]] = field(default_factory=dict)  # the same, of one value alone
@@ -151,6 +152,7 @@ class BodyPlan:
 
     media: frozenset[str]
     parameters: Mapping[str, Parameter]
+    lowered: frozenset[str] = frozenset()  # their names in lower case
     open: bool = False  # further properties are described as permitted
     required: bool = False
 
@@ -172,7 +174,9 @@ class Operation:
     body: BodyPlan | None = None
     fields_parameter: str | None = None
     named: tuple[Expression, ...] = ()  # all expressions of its answers
+    describes_404: bool = False  # the platform says so where it finds nothing
     closed: bool = False  # nothing of its answers may leave against the word of the person it is about
+    unsaid: tuple[tuple[str, Parameter], ...] = ()  # query parameters that mean something where they are not given
     lists_people: frozenset[str] = frozenset()  # query arrays of people, of whom those who refuse are not asked for
     header_names: frozenset[str] = frozenset()  # described header parameters, in lower case
     units: tuple[Unit, ...] = ()  # what is reviewed of it: itself first, then the components with reviews of their own

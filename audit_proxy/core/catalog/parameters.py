@@ -57,10 +57,11 @@ def judge_parameters(match: Match, target: Target, content_type: str, body: byte
     asked = Asked()
     for name, value in zip(operation.path_names, match.path_values, strict=True):
         parameter = operation.parameters["path", name]
-        refused = _value(parameter, value)
-        if refused is not None:
-            return refused
-        _demand(parameter, value, asked)
+        for one in value.split(",") if parameter.many else (value,):
+            refused = _value(parameter, one)
+            if refused is not None:
+                return refused
+            _demand(parameter, one, asked)
     refused = _query(operation, target, asked)
     if refused is not None:
         return refused
@@ -95,7 +96,7 @@ def _demand(parameter: Parameter, value: str | None, asked: Asked) -> None:
         asked.by_field = True
     if parameter.names_person and value is not None:
         asked.people.append(value)
-        if not parameter.many:
+        if not parameter.many or parameter.place == "path":
             asked.must_permit.append(value)
 
 
@@ -118,9 +119,13 @@ def _query(operation: Operation, target: Target, asked: Asked) -> Refusal | None
             if refused is not None:
                 return refused
             _demand(parameter, one, asked)
-    for (place, name), parameter in operation.parameters.items():
-        if place == "query" and parameter.required and name not in seen:
+    for name, parameter in operation.unsaid:
+        if name in seen:
+            continue
+        if parameter.required:
             return Refusal(Reason.parameter_invalid, f"query parameter {name!r} is required")
+        for one in parameter.default:  # what the platform does where nothing is said
+            _demand(parameter, one, asked)
     return None
 
 
@@ -200,7 +205,7 @@ def _json(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
     for name, one in value.items():
         parameter = plan.parameters.get(name)
         if parameter is None:
-            if plan.open:
+            if plan.open and name.lower() not in plan.lowered:  # a platform may not tell case apart
                 continue
             return Refusal(Reason.parameter_not_described, "the operation describes no body property of this name")
         if parameter.types and not parameter.many and not any(_is(one, kind) for kind in parameter.types):
@@ -222,6 +227,8 @@ def _sent(parameter: Parameter, value: Any, asked: Asked) -> Refusal | None:
                 return refused
         if one.__class__ in (str, int):
             _demand(parameter, str(one), asked)
+        elif parameter.names_person and one is not None:
+            return Refusal(Reason.parameter_invalid, f"body property {parameter.name!r} must be an id")
     return None
 
 

@@ -110,7 +110,10 @@ class Exchange:
             refusal, received = error.refusal, error.received
         except AppGone:
             refusal, received = Refusal(Reason.app_gone), None
-        return await self._answer(admission, Outcome(STATUS[refusal.reason], None, refusal=refusal), None, received)
+        outcome = Outcome(STATUS[refusal.reason], None, refusal=refusal)
+        if not is_write(admission.method):  # of a write it has to be said that nobody knows whether it was done
+            outcome = await self._stages.reviewer.conceal(admission, outcome)
+        return await self._answer(admission, outcome, None, received)
 
     async def _deny(self, admission: Admission, refusal: Refusal) -> web.Response:
         outcome = Outcome(STATUS[refusal.reason], None)
@@ -161,14 +164,14 @@ class Exchange:
                 return self._unrecorded(admission, status)
             if isinstance(result, Outcome):
                 if result.status == 502:
-                    result = await self._stages.reviewer.conceal(admission, result)
+                    result = await self._stages.reviewer.conceal(admission, result, status)
                 return await self._answer(admission, result, passing, status)
             return result
 
     async def _judge_whole(self, admission: Admission, answer: Answer) -> web.Response:
         status = answer.status
         if not answer.complete:
-            return await self._answer(admission, await self._too_large(admission), None, status)
+            return await self._answer(admission, await self._too_large(admission, status), None, status)
         try:
             outcome = await self._review(admission, status, answer.headers, answer.body)
         except Exception as error:
@@ -200,17 +203,18 @@ class Exchange:
             body = decode(raw, ",".join(headers.getall("Content-Encoding", ())), self._wire.response_body)
         except CodingError as error:
             refusal = Refusal(Reason.response_not_inspectable, str(error))
-            return await self._uninspectable(admission, refusal)
+            return await self._uninspectable(admission, refusal, status)
         except TooLarge:
-            return await self._too_large(admission)
+            return await self._too_large(admission, status)
         return await self._stages.reviewer.review(admission, Response(status, {"content-type": kind}, body))
 
-    async def _too_large(self, admission: Admission) -> Outcome:
+    async def _too_large(self, admission: Admission, received: int) -> Outcome:
         refusal = Refusal(Reason.response_too_large, "the platform's answer is over the size limit")
-        return await self._uninspectable(admission, refusal)
+        return await self._uninspectable(admission, refusal, received)
 
-    async def _uninspectable(self, admission: Admission, refusal: Refusal) -> Outcome:
-        return await self._stages.reviewer.conceal(admission, Outcome(502, None, refusal=refusal, uninspected=True))
+    async def _uninspectable(self, admission: Admission, refusal: Refusal, received: int) -> Outcome:
+        outcome = Outcome(502, None, refusal=refusal, uninspected=True)
+        return await self._stages.reviewer.conceal(admission, outcome, received)
 
     async def _answer(
         self, admission: Admission, outcome: Outcome, passing: CIMultiDict[str] | None, received: int | None

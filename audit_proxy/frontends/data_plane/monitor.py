@@ -228,7 +228,7 @@ class ModalExchange(Exchange):
     ) -> Outcome:
         """What enforce would do with an answer, and what left with it. ``raw`` None: it is over the size limit."""
         if raw is None:
-            return await self._too_large(admission)
+            return await self._too_large(admission, answer.status)
         seen = await self._look_into(admission, answer.status, answer.headers, raw)
         if admission.refusal is None and turned_away is None:
             return _unseen(None) if self._asked_for_something_else(answer, seen) else seen

@@ -84,6 +84,21 @@ def test_arrays_alternatives_to_null_and_bounds() -> None:
     assert parameter({"type": "array"}).types == frozenset()
 
 
+@pytest.mark.parametrize(
+    ("schema", "default"),
+    [
+        ({"type": "string", "default": "birthday"}, ("birthday",)),
+        ({"type": "array", "items": {"type": "boolean"}, "default": [True, False]}, ("true", "false")),
+        ({"type": "string", "default": None}, ()),
+        ({"type": "string", "default": ""}, ()),
+        ({"type": "string", "x-data-subject": "", "default": "me"}, ()),
+    ],
+)
+def test_what_is_meant_where_nothing_is_said(schema, default) -> None:
+    """A default demands as the value does; nobody is named by saying nothing."""
+    assert parameter(schema).default == default
+
+
 def test_bounds_hold_or_not() -> None:
     """Least, most and multiple, each where it is given."""
     assert [Bounds(1, 3, None).hold(one) for one in (0, 1, 3, 4)] == [False, True, True, False]
