@@ -218,6 +218,7 @@ def _show_gaps(console: Console, status: Status) -> None:
         console.print(f"\nNothing in traffic since {since} went beyond the catalog.")
         return
     console.print(Text(f"\nBeyond the catalog, in traffic since {since}", style="bold"))
+    known = {(one.operation.id, path) for one in status.entries for path in one.fields.categories}
     table = _table("OPERATION", "WHAT", "EFFECT", "TIMES>", "APPS", "LAST SEEN")
     for gap in status.gaps:
         apps = [_printable(app) or "–" for app, _ in gap.apps.most_common(_APPS_SHOWN)]
@@ -225,7 +226,7 @@ def _show_gaps(console: Console, status: Status) -> None:
         last = f"{gap.last:%m-%d %H:%M}" + ("" if gap.current else " *")
         table.add_row(
             gap.operation or "–",
-            _printable(gap.what),
+            _printable(gap.what) + (" (of another type)" if (gap.operation, gap.what) in known and gap.current else ""),
             gap.effect.value,
             f"{gap.exchanges:,}",
             ", ".join(apps) + more,

@@ -13,7 +13,7 @@ from audit_proxy.cli.app import app
 from tests.simulator.people import document
 from tests.simulator.proxy import configure, running_proxy
 
-ANN = {"id": "1", "name": "ann", "nick": "annie", "secret-7": "x"}
+ANN = {"id": "1", "name": "ann", "nick": "annie", "score": "high", "secret-7": "x"}
 OVERLAY = 'overlay: 1.0.0\ninfo: {title: O, version: "1"}\nactions:\n  - target: $.info\n    update: {title: T}\n'
 
 
@@ -73,7 +73,9 @@ async def test_what_a_real_proxys_log_says_of_gaps(tmp_path, upstream) -> None:
         assert gaps(tmp_path) == {
             ("getMe", "Person.?"): ("dropped", 2, {"quiz": 2}),
             ("getMe", "Person.nick"): ("dropped", 2, {"quiz": 2}),
+            ("getMe", "Person.score"): ("dropped", 2, {"quiz": 2}),
             ("getPerson", "Person.?"): ("passed", 1, {"quiz": 1}),
+            ("getPerson", "Person.score"): ("passed", 1, {"quiz": 1}),
             ("getPerson", "Person.nick"): ("passed", 1, {"quiz": 1}),
             ("listPosts", "response_not_described (status 418)"): ("refused", 1, {"quiz": 1}),
             ("export", "Person.?"): ("dropped", 1, {"quiz": 1}),
@@ -86,6 +88,7 @@ async def test_what_a_real_proxys_log_says_of_gaps(tmp_path, upstream) -> None:
         assert gaps(tmp_path, "--since", "2999-01-01") == {}
     shown = run(tmp_path, "status").stdout
     assert "Person.nick" in shown
+    assert "Person.score (of another type)" in shown
     assert "secret-7" not in shown + proxy.everything_written().decode("utf-8", "replace")
 
 
@@ -102,6 +105,7 @@ async def test_in_monitor_it_says_what_enforce_would_have_done(tmp_path, upstrea
         for operation, what, effect in (
             ("getMe", "Person.?", "would drop"),
             ("getMe", "Person.nick", "would drop"),
+            ("getMe", "Person.score", "would drop"),
             ("getPerson", "Person.?", "would drop"),
             ("getPerson", "Person.nick", "would drop"),
             ("listPosts", "response_not_described (status 418)", "would refuse"),
@@ -112,6 +116,7 @@ async def test_in_monitor_it_says_what_enforce_would_have_done(tmp_path, upstrea
 async def test_enforcing_what_nobody_reviewed_is_counted_and_recorded(tmp_path, upstream) -> None:
     """Where the named setting permits it, each record and a metric say so; reviewed operations and monitor do not count."""
     upstream.reply("/me", body={"id": "1"})
+    upstream.reply("/export", 200, {"Content-Type": "application/x-ndjson"}, b'{"id":"1"}\n')
     (tmp_path / "vendor.json").write_text(json.dumps(platform()))
     policy = "unsafe_enforce_unreviewed: true\noperations: {getPerson: {mode: monitor}}\n"
     async with running_proxy(tmp_path, upstream.url, {}, policy=policy, platform={"openapi": "vendor.json"}) as proxy:
@@ -121,7 +126,8 @@ async def test_enforcing_what_nobody_reviewed_is_counted_and_recorded(tmp_path, 
         metrics = (await proxy.admin("GET", "/metrics"))[1].decode()
     me, *stream, person = proxy.records()
     assert me.counts["unreviewed"] == 1
-    assert stream[-1].counts["unreviewed"] == 1
+    assert [one.phase for one in stream] == ["chunk", None]
+    assert [one.counts.get("unreviewed") for one in stream] == [None, 1]
     assert "unreviewed" not in person.counts
     assert 'audit_proxy_fail_open_total{where="unreviewed"} 2.0' in metrics
     shown = run(tmp_path, "status", code=1).stdout

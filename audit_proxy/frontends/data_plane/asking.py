@@ -28,12 +28,11 @@ _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})  # a length of 0 would say
 class Asking:
     """Asks one origin over a connector's connections."""
 
-    def __init__(self, connector: aiohttp.TCPConnector, origin: str, connect_s: float) -> None:
-        url = URL(origin)
+    def __init__(self, connector: aiohttp.TCPConnector, origin: URL, connect_s: float) -> None:
         self._connector = connector
         self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=connect_s)
         # names the origin to the connector; it is never sent
-        self._origin = aiohttp.ClientRequest("GET", url, loop=asyncio.get_running_loop())
+        self._origin = aiohttp.ClientRequest("GET", origin, loop=asyncio.get_running_loop())
         self._host = self._origin.headers["Host"]
 
     async def ask(

@@ -169,6 +169,18 @@ def test_an_overlay_that_lines_cannot_be_added_to_is_left_alone_and_the_lines_ar
     ]
 
 
+def test_a_line_that_only_looks_like_a_review_is_not_taken_out(place):
+    """In a text of several lines it says something to people; then a person puts the new review in."""
+    line = review(place, "getMe").splitlines()[-1]
+    write(
+        place,
+        "overlay.yaml",
+        OVERLAY + f"  - target: $.info\n    description: |\n      such as\n    {line}\n    update: {{}}\n",
+    )
+    with pytest.raises(NotReviewable, match="by hand"):
+        review(place, "getMe")
+
+
 def test_without_an_overlay_a_whole_one_is_made(place):
     settings = load_settings_only(place)
     alone = settings.model_copy(update={"platform": settings.platform.model_copy(update={"overlay": None})})
