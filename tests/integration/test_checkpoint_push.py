@@ -101,7 +101,7 @@ async def test_every_target_gets_the_log_s_checkpoints(tmp_path, upstream, archi
 async def test_a_target_in_trouble_holds_up_nothing_and_catches_up(tmp_path, upstream, archive, trouble):
     """Traffic, readiness and the other target go on; it is told once, and once more when it is over."""
     upstream.reply("/people/1", body=ANN)
-    settings = pushing(tmp_path, archive, timeout_s=0.3)
+    settings = pushing(tmp_path, archive, timeout_s=1 if trouble == "hang" else 5)
     archive.hang = trouble == "hang"
     archive.status = {"500": 500, "redirect": 302}.get(trouble, 201)
     sick = "vault" if trouble == "gone" else "archive"
@@ -172,14 +172,14 @@ async def test_pushes_under_load_are_checkpoints_of_one_log(tmp_path, upstream, 
 async def test_a_process_that_ends_pushes_its_last_checkpoint(tmp_path, upstream, archive):
     """With the usual minute between pushes, after SIGTERM; it ends too where the service hangs."""
     upstream.reply("/people/1", body=ANN)
-    settings = pushing(tmp_path, archive, every_s=60, timeout_s=1)
+    settings = pushing(tmp_path, archive, every_s=60)
     async with proxy_process(tmp_path, upstream.url, document(), audit=settings) as proxy:
         await until(lambda: archive.sizes == [0] == in_vault(tmp_path))
         await requests(proxy, 3)
     assert archive.sizes == in_vault(tmp_path) == [0, 3]
     archive.hang = True
     (tmp_path / "second").mkdir()
-    second = pushing(tmp_path / "second", archive, every_s=60, timeout_s=0.5)
+    second = pushing(tmp_path / "second", archive, every_s=60, timeout_s=2)
     async with proxy_process(tmp_path / "second", upstream.url, document(), audit=second) as proxy:
         await requests(proxy, 2)
     assert in_vault(tmp_path / "second")[-1] == 2

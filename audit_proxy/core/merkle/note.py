@@ -10,6 +10,7 @@ Invariants:
 
 import base64
 import binascii
+import re
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -21,6 +22,7 @@ from audit_proxy.core.merkle.tree import HASH_BYTES
 NOTE_MAX = 1_000_000  # bytes
 SIGNATURES_MAX = 64
 _ED25519 = b"\x01"
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")  # all but the line break
 SIGNED_BY = "\u2014 "  # em dash, space: how the line of a signature begins
 
 
@@ -119,7 +121,7 @@ def parse_note(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
         whole = note.decode()
     except UnicodeDecodeError as exc:
         raise NoteInvalid("the note is not UTF-8") from exc
-    if any(ord(c) < 0x20 and c != "\n" for c in whole):
+    if _CONTROL.search(whole):
         raise NoteInvalid("the note holds control characters")
     end = whole.rfind("\n\n")
     if end < 0 or not whole.endswith("\n"):
