@@ -18,7 +18,7 @@ import yaml
 
 from audit_proxy.core.errors import Reason
 from audit_proxy.frontends.data_plane.coding import zstd
-from tests.simulator.people import document
+from tests.simulator.people import PERSON_ID, document
 from tests.simulator.proxy import Proxy, ProxyHere, configure, serving
 from tests.simulator.raw import head
 from tests.simulator.recording import CLOSE, Recorded, RecordingUpstream, encode
@@ -203,6 +203,9 @@ REQUESTS = {
     "suspended app": asked(Reason.app_suspended, token={"app": "suspended"}),
     "a refusing person": Case((said("200 OK", JSON, body=b'{"id":"3","name":"nameof3"}'),), Reason.not_found, "GET /people/3 HTTP/1.1"),
     "an unknown person": Case((said("200 OK", JSON, body=b'{"id":"9","name":"nameof9"}'),), Reason.not_found, "GET /people/9 HTTP/1.1"),
+    "a refusing person's lines": Case(
+        (chunked("200 OK", "Content-Type: application/x-ndjson", body=LINES),), Reason.not_found, "GET /people/3/lines HTTP/1.1"
+    ),
     "refusing people": asked(Reason.not_found, "GET /people?ids=3,9 HTTP/1.1"),
     "a refusing person, HEAD": Case(
         (said("200 OK", JSON, body=b'{"id":"3"}'),), Reason.not_found, "HEAD /people/3 HTTP/1.1"
@@ -295,6 +298,10 @@ def platform() -> dict[str, Any]:
     ids = {"name": "ids", "in": "query", "explode": False}
     ids["schema"] = {"type": "array", "items": {"type": "string", "x-data-subject": ""}}
     answers = described["paths"]["/people/{id}/friends"]["get"]["responses"]
+    lines = {"200": described["paths"]["/export"]["get"]["responses"]["200"]}
+    described["paths"]["/people/{id}/lines"] = {
+        "get": {"operationId": "lines", "parameters": [PERSON_ID], "responses": lines}
+    }
     described["paths"]["/people"] = {"get": {"operationId": "people", "parameters": [ids], "responses": answers}}
     return described
 

@@ -18,10 +18,36 @@ async def test_every_answer_is_the_platforms(tmp_path, upstream) -> None:
             assert await difference(upstream, proxy, name, case) is None
 
 
+async def test_answers_follow_one_another_on_a_connection(tmp_path, upstream) -> None:
+    """Each ends where its framing says: the next begins there, whether it has a length, chunks, or no body."""
+    names = [
+        "people",
+        "chunked",
+        "HEAD",
+        "204",
+        "304",
+        "empty",
+        "unjudged in chunks",
+        "no token",
+        "HEAD, chunked",
+        "404",
+        "people",
+    ]
+    teach(upstream)
+    async with proxied(tmp_path, upstream.url, "monitor") as proxy:
+        await granted(proxy)
+        asked = [CASES[name].request(name, proxy) for name in names]
+        alone = [await heard(proxy.running.data_port, one) for one in asked]
+        staying = [one.replace(b"Connection: close\r\n", b"") for one in asked[:-1]]
+        together = await heard(proxy.running.data_port, b"".join([*staying, asked[-1]]))
+        expected = [one.replace(b"Connection: close\r\n", b"") for one in alone[:-1]]
+        assert together == b"".join([*expected, alone[-1]])
+
+
 _HOP = {"host", "connection", "content-length", "transfer-encoding", "expect", "upgrade", "te"}
 _FORWARDING = {"forwarded", "via", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto"}
 _ODD = (
-    "Cookie: a=1; b=2", "Cookie: c=3", "x-lower-UPPER: 1", "X-Two: 2", "X-Two: 1", "X-Empty:", "X-HTTP-Method-Override: PUT",
+    "Cookie: a=1; b=2", "Cookie: c=3", "x-lower-UPPER: 1", "X-Two: 2", "x-two: 1", "ACCEPT: a/b", "accept-language: de", "X-Empty:", "X-HTTP-Method-Override: PUT",
     "X-Original-URL: /admin", "X-Audit-Id: 1", "Proxy-Status: x", "Range: bytes=0-9", "If-None-Match: *", "Accept-Encoding: lzip",
     "Upgrade: h2c", "TE: trailers", "Origin: https://a.example", "X-Text: caf\u00e9",
 )  # fmt: skip

@@ -205,6 +205,7 @@ async def test_an_app_in_enforce_waits_for_what_monitor_passes_without(tmp_path,
         assert await difference(upstream, proxy, "people", case) is None
         assert await failed_open(proxy, "delay") > 0
         assert not waiting.done()
+        assert len(upstream.requests) == 2  # neither of them the strict app's
         outage.over.set()
         answer = message(await waiting, "GET")
         assert b"X-Audit-Id" in dict(answer.fields)

@@ -26,6 +26,7 @@ from audit_proxy.frontends.data_plane.connections import AppGone
 from audit_proxy.frontends.data_plane.headers import (
     Headers,
     add_forwarding,
+    as_spelled,
     judged_response,
     to_upstream,
     whole_response,
@@ -326,7 +327,7 @@ class Exchange:
         if enforce and wire.forward_token and admission.moved_token is not None:
             credential = f"Bearer {admission.moved_token}"
         headers = to_upstream(
-            incoming.headers,
+            incoming.headers if enforce else as_spelled(incoming),
             judged=judged,
             described=described,
             credential=credential,

@@ -11,11 +11,13 @@ Invariants:
 import ipaddress
 from collections.abc import Iterable, Sequence
 
+from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 
 from audit_proxy.frontends.data_plane.coding import ACCEPTED
 
 Headers = CIMultiDictProxy[str]
+AnyHeaders = Headers | CIMultiDict[str]
 
 HOP_BY_HOP = frozenset(
     {
@@ -79,7 +81,12 @@ class PeerTrust:
         return any(address in network for network in self._networks)
 
 
-def named_by_connection(headers: Headers) -> frozenset[str]:
+def as_spelled(request: web.BaseRequest) -> AnyHeaders:
+    """A request's headers, each name as the app spelled it: the library's have a spelling of their own for names it knows."""
+    return CIMultiDict((k.decode("latin-1"), v.decode("utf-8", "surrogateescape")) for k, v in request.raw_headers)
+
+
+def named_by_connection(headers: AnyHeaders) -> frozenset[str]:
     """Further hop-by-hop headers: those that ``Connection`` names, in lower case."""
     values = headers.getall("Connection", _NONE)
     if values is _NONE or values == _ALIVE:
@@ -88,7 +95,7 @@ def named_by_connection(headers: Headers) -> frozenset[str]:
 
 
 def to_upstream(
-    headers: Headers,
+    headers: AnyHeaders,
     *,
     judged: bool,
     described: frozenset[str],

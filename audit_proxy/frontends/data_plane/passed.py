@@ -16,6 +16,7 @@ from aiohttp.abc import AbstractStreamWriter
 from audit_proxy.frontends.data_plane.headers import HOP_BY_HOP, named_by_connection
 
 _CHUNKED = b"Transfer-Encoding: chunked\r\n"
+_TOGETHER = 64 * 1024  # bytes of a body that are copied to save a system call
 _BODILESS = frozenset({204, 304})
 
 
@@ -57,13 +58,12 @@ class PassedAnswer(web.StreamResponse):
             self._framed = measured or chunked
             self._stays = self._framed and request.keep_alive and super().keep_alive is not False
             head = _head(answer, request, chunked=chunked, stays=self._stays)
+            together = not chunked and len(self._first) <= _TOGETHER
+            await writer.write(head + self._first if together else head)
             if chunked:
-                await writer.write(head)
                 writer.enable_chunking()
-                if self._first:
-                    await writer.write(self._first)
-            else:
-                await writer.write(head + self._first)
+            if self._first and not together:
+                await writer.write(self._first)
             self.sent += len(self._first)
             self._first = b""
         return self._writer
