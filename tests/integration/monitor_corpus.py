@@ -203,6 +203,9 @@ REQUESTS = {
     "suspended app": asked(Reason.app_suspended, token={"app": "suspended"}),
     "a refusing person": Case((said("200 OK", JSON, body=b'{"id":"3","name":"nameof3"}'),), Reason.not_found, "GET /people/3 HTTP/1.1"),
     "an unknown person": Case((said("200 OK", JSON, body=b'{"id":"9","name":"nameof9"}'),), Reason.not_found, "GET /people/9 HTTP/1.1"),
+    "a refusing person, broken off": Case(
+        (said("200 OK", JSON, body=b'{"id":"3"', length=99), CLOSE), Reason.not_found, "GET /people/3 HTTP/1.1"
+    ),
     "a refusing person's lines": Case(
         (chunked("200 OK", "Content-Type: application/x-ndjson", body=LINES),), Reason.not_found, "GET /people/3/lines HTTP/1.1"
     ),

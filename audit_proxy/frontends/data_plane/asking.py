@@ -21,6 +21,8 @@ from aiohttp.http_writer import _serialize_headers
 from multidict import CIMultiDict
 from yarl import URL
 
+HEAD_MAX = 64 * 1024  # bytes of one line of an answer's head
+FIELDS_MAX = 1_000  # of an answer
 _REPEATABLE = frozenset({"GET", "HEAD", "OPTIONS", "PUT", "DELETE"})
 _WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})  # a length of 0 would say nothing
 
@@ -60,7 +62,13 @@ class Asking:
         try:
             protocol = cast("ResponseHandler", connection.protocol)
             protocol.set_response_params(
-                skip_payload=method == "HEAD", read_until_eof=True, auto_decompress=False, read_timeout=None
+                skip_payload=method == "HEAD",
+                read_until_eof=True,
+                auto_decompress=False,
+                read_timeout=None,
+                max_line_size=HEAD_MAX,
+                max_field_size=HEAD_MAX,
+                max_headers=FIELDS_MAX,
             )
             _send(protocol, request)
             while True:

@@ -111,10 +111,14 @@ class Exchange:
             refusal, received = error.refusal, error.received
         except AppGone:
             refusal, received = Refusal(Reason.app_gone), None
+        return await self._answer(admission, await self._unanswered(admission, refusal), None, received)
+
+    async def _unanswered(self, admission: Admission, refusal: Refusal) -> Outcome:
+        """The outcome where the platform gave no whole answer."""
         outcome = Outcome(STATUS[refusal.reason], None, refusal=refusal)
-        if not is_write(admission.method):  # of a write it has to be said that nobody knows whether it was done
-            outcome = await self._stages.reviewer.conceal(admission, outcome)
-        return await self._answer(admission, outcome, None, received)
+        if is_write(admission.method):  # of a write it has to be said that nobody knows whether it was done
+            return outcome
+        return await self._stages.reviewer.conceal(admission, outcome)
 
     async def _deny(self, admission: Admission, refusal: Refusal) -> web.Response:
         outcome = Outcome(STATUS[refusal.reason], None)

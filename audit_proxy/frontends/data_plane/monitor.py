@@ -30,7 +30,6 @@ from audit_proxy.frontends.data_plane.connections import AppGone
 from audit_proxy.frontends.data_plane.deadlines import Deadline, Deadlines
 from audit_proxy.frontends.data_plane.exchange import Exchange
 from audit_proxy.frontends.data_plane.passed import PassedAnswer, bodiless
-from audit_proxy.frontends.data_plane.problems import STATUS
 from audit_proxy.frontends.data_plane.relay import all_that_came, app_ends, ask_for_body, joined
 from audit_proxy.frontends.data_plane.upstream import FAILURES, UpstreamError, translated
 from audit_proxy.pipeline.admit import Admission
@@ -168,8 +167,11 @@ class ModalExchange(Exchange):
             refusal = error.refusal
         except AppGone:
             refusal = Refusal(Reason.app_gone)
-        await self._tell(admission, Outcome(STATUS[refusal.reason], None, refusal=refusal), 0)
-        return self._problem(refusal, None)
+        response = self._problem(refusal, None)
+        outcome = await self._would_not_answer(admission, refusal)
+        outcome.status, outcome.left = response.status, ()
+        await self._tell(admission, outcome, 0)
+        return response
 
     def _whole_body(self) -> bytes | AsyncIterator[bytes] | None:
         """The app's body as it came: what was read to be judged, and what may still follow."""
@@ -199,11 +201,26 @@ class ModalExchange(Exchange):
             outcome = _unseen(None)
         except FAILURES as error:
             broken = True
-            outcome = Outcome(0, None, refusal=translated(error, answer).refusal, uninspected=True)
+            outcome = await self._would_not_answer(admission, translated(error, answer).refusal)
+            outcome.uninspected = True
         except Exception as error:  # noqa: BLE001  (monitor passes under every fault, and counts it)
             self._fault("review", error)
             outcome = Outcome(0, None, refusal=Refusal(Reason.internal_error), uninspected=True)
         return await self._pass(admission, answer, outcome, b"".join(parts), ended=ended, broken=broken)
+
+    async def _would_not_answer(self, admission: Admission, refusal: Refusal) -> Outcome:
+        """What enforce would do where the platform gives no whole answer."""
+        outcome = Outcome(0, None, refusal=refusal)
+        if admission.refusal is not None:
+            return outcome
+        try:
+            with self._bounded().bounded():
+                outcome = await self._unanswered(admission, refusal)
+        except Late:
+            self._stages.metrics.fail_open("delay")
+        except Exception as error:  # noqa: BLE001  (monitor passes under every fault, and counts it)
+            self._fault("review", error)
+        return outcome
 
     async def _read(self, answer: ClientResponse, parts: list[bytes]) -> bool:
         """Reads the body into ``parts``; whether to its end, or past the size limit."""

@@ -11,13 +11,11 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
 from audit_proxy.core.errors import Reason, Refusal
-from audit_proxy.frontends.data_plane.asking import Asking, Head
+from audit_proxy.frontends.data_plane.asking import FIELDS_MAX, HEAD_MAX, Asking, Head
 from audit_proxy.frontends.data_plane.deadlines import Deadlines
 
 Body = bytes | aiohttp.StreamReader | AsyncIterator[bytes] | None
 _URLS_MAX = 10_000
-_HEAD_MAX = 64 * 1024  # bytes of one line of an answer's head
-_FIELDS_MAX = 1_000  # of an answer
 
 
 class UpstreamError(Exception):
@@ -79,9 +77,9 @@ class UpstreamClient:
             auto_decompress=False,
             timeout=aiohttp.ClientTimeout(total=None, sock_connect=limits.connect_s),  # the rest: Deadlines
             skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
-            max_line_size=_HEAD_MAX,
-            max_field_size=_HEAD_MAX,
-            max_headers=_FIELDS_MAX,
+            max_line_size=HEAD_MAX,
+            max_field_size=HEAD_MAX,
+            max_headers=FIELDS_MAX,
         )
 
     async def stop(self) -> None:
