@@ -56,7 +56,11 @@ def _tell(directory: Path, made: Made) -> None:
     typer.echo("\nAdmin tokens. They are shown this once; the file holds only their hashes:")
     for name, token in made.tokens.items():
         typer.echo(f"  {name:16} {ADMIN_TOKENS[name]:8} {token}")
-    steps = [f"audit-proxy check-config -c {config}", f"audit-proxy app import APPS.csv -c {config}"]
+    steps = [
+        f"audit-proxy app import APPS.csv -c {config}",
+        f"audit-proxy catalog status -c {config}, then 'catalog review', or begin with 'mode: monitor' in policy.yaml",
+        f"audit-proxy check-config -c {config}",
+    ]
     if FILL_IN in config.read_text("utf-8").partition("\n\n")[2]:  # past the heading, which explains the word
         steps.insert(0, f"Fill in what only you know ({FILL_IN}) in {config}")
     typer.echo("\nNext:")

@@ -30,7 +30,12 @@ _REQUESTS = frozenset(
         Reason.field_not_described,
     }
 )
-_MARKS = (b"unclassified", *(f'"{reason.value}"'.encode() for reason in _ANSWERS | _REQUESTS))
+_MARKS = (
+    b"unclassified",
+    b"_not_described",
+    b"response_not_inspectable",
+    b"redirect_refused",
+)  # in what records say of any
 
 
 # -- what the catalog says -------------------------------------------------------------------------------------------------
@@ -128,9 +133,8 @@ def gaps(lines: Iterable[bytes], since: dt.datetime, catalog: Catalog) -> list[G
     """The gaps that records since then tell of, most frequent first. Raises ValueError for a line that is no record."""
     known = {one.id: frozenset(fields_of(one).unclassified) for one in catalog.operations}
     found: dict[Key, Gap] = {}
-    for parts in by_record(enumerate(lines)):
-        if not any(mark in line for _, line in parts for mark in _MARKS):
-            continue
+    telling = (line for line in lines if b'"parts":' in line or any(mark in line for mark in _MARKS))
+    for parts in by_record(enumerate(telling)):
         records = [decode(line) for _, line in parts]
         first = records[0]
         if first.kind not in ("access", "denial") or first.ts < since:
