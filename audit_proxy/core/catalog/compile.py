@@ -261,6 +261,8 @@ class _Compiler:
 
     def _parameter(self, raw: dict[str, Any], fields_parameter: str | None) -> Parameter:
         schema = self._deref(raw.get("schema") or {})
+        for content in (raw.get("content") or {}).values():  # JSON in a value: it demands all that stands in it
+            schema = {"properties": {raw["name"]: content.get("schema") or {}}}
         place = raw["in"]
         selector = place == "query" and raw["name"] == fields_parameter
         described = {**schema, **{key: one for key, one in raw.items() if key.startswith("x-")}}

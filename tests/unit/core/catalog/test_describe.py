@@ -67,6 +67,16 @@ def test_what_stands_inside_a_body_property_it_demands(schema) -> None:
     assert parameter(schema, body=True).scopes == {"email"}
 
 
+def test_a_value_that_holds_json_demands_what_stands_in_it() -> None:
+    """A parameter described by ``content``: any text, and all that its schema demands."""
+    schema = {"type": "object", "properties": {"e": REF}}
+    given = {"name": "p", "in": "query", "content": {"application/json": {"schema": schema}}}
+    document = answering({"type": "object"}, {"Email": {"type": "string", **EMAIL}}, parameters=[given])
+    (operation,) = compile_catalog(document, None, hash="h", categories=CATEGORIES).operations
+    found = operation.parameters["query", "p"]
+    assert (found.scopes, found.types, found.many) == ({"email"}, frozenset(), False)
+
+
 @pytest.mark.parametrize("key", ["oneOf", "anyOf"])
 def test_listed_values_demand_for_themselves(key) -> None:
     """Each alternative lists its values: they are all there are, and each demands its own."""
