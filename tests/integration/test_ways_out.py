@@ -97,7 +97,10 @@ async def test_redirects_are_not_followed_and_lead_nowhere(proxy, upstream) -> N
             upstream.clear()
             upstream.reply(path, status, headers=LEAKY, body={"id": "3"})
             answered, headers, body = await proxy.get(path, proxy.token())
-            assert (answered, json.loads(body)["reason"]) == (502, "redirect_refused")
+            refused = (
+                (404, "not_found") if "email" in path else (502, "redirect_refused")
+            )  # a look-up tells of no match
+            assert (answered, json.loads(body)["reason"]) == refused
             assert headers.keys() <= OURS
             assert len(upstream.requests) == 1
 
