@@ -18,7 +18,7 @@ from audit_proxy.settings.catalog import load_catalog
 from audit_proxy.settings.files import replace_file
 from audit_proxy.settings.load import ConfigProblems, Loaded, load, load_settings_only
 from audit_proxy.settings.model import Settings
-from audit_proxy.settings.reviews import NotReviewable, modes_of, not_reviewed, reviewed
+from audit_proxy.settings.reviews import NotReviewable, modes_of, not_reviewed, one_of_each_mode, reviewed
 from audit_proxy.wiring import log as wiring
 
 catalog_app = typer.Typer(
@@ -101,7 +101,7 @@ def review(
     try:
         made = reviewed(settings, names, by, at or dt.datetime.now(dt.UTC).date().isoformat())
         if write and overlay is not None:
-            replace_file(overlay, made.text)
+            replace_file(overlay.resolve(), made.text)  # a link stays a link
     except (NotReviewable, CatalogError, OSError, UnicodeDecodeError) as error:
         typer.echo(str(error), err=True)
         for line in error.lines if isinstance(error, NotReviewable) else ():
@@ -121,18 +121,15 @@ def review(
 
 
 def _entries(loaded: Loaded, catalog: Catalog) -> Iterator[Entry]:
-    policy, apps = loaded.policy, [*loaded.apps.values()]
+    policy, apps = loaded.policy, loaded.apps.values()
     everyone = [*apps, *([policy.unknown_app] if policy.unknown_app is not None else [])]
+    approved = {catalog.expand(scopes) for scopes in {app.approved_scopes for app in everyone}}
+    some = one_of_each_mode(policy, apps)
     refused = {one.id for one in not_reviewed(policy, apps, catalog)}
     for one in catalog.operations:
         fields = fields_of(one)
-        yield Entry(
-            one,
-            tuple(sorted(modes_of(policy, apps, one.id))),
-            fields,
-            one.id in refused,
-            tuple(consequences(one, fields, policy, everyone, catalog)),
-        )
+        modes = tuple(sorted(modes_of(policy, some, one.id)))
+        yield Entry(one, modes, fields, one.id in refused, tuple(consequences(one, fields, policy, approved)))
 
 
 def _gaps(places: Sequence[Path], since: dt.datetime, catalog: Catalog) -> list[Gap]:

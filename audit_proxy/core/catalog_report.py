@@ -17,7 +17,7 @@ from enum import StrEnum
 from audit_proxy.core.catalog.marks import walk
 from audit_proxy.core.catalog.model import Catalog, Operation
 from audit_proxy.core.errors import Consent, Reason
-from audit_proxy.core.policy import App, Policy, Unclassified
+from audit_proxy.core.policy import Policy, Unclassified
 from audit_proxy.core.record import Group, Record, by_record, decode
 
 _UNCLASSIFIED = Consent.unclassified.value
@@ -72,15 +72,17 @@ def fields_of(operation: Operation) -> Fields:
 
 
 def consequences(
-    operation: Operation, fields: Fields, policy: Policy, apps: Collection[App], catalog: Catalog
+    operation: Operation, fields: Fields, policy: Policy, approved: Collection[frozenset[str]]
 ) -> Iterator[str]:
-    """What enforce refuses or drops of an operation that is used as it is described, or goes on where nothing describes it."""
+    """What enforce refuses or drops of an operation that is used as it is described, or goes on where nothing describes it.
+    ``approved``: the sets of scopes that apps are approved for, with all that they imply.
+    """
     if operation.unjudged:
         yield "passes unread: the operation as a whole is 'none'"
         return
     if not operation.requirements:
         yield "refuses every request: no security is described"
-    elif not any(wanted <= catalog.expand(app.approved_scopes) for app in apps for wanted in operation.requirements):
+    elif not any(wanted <= scopes for scopes in (frozenset[str](), *approved) for wanted in operation.requirements):
         yield "refuses every request: no app is approved for its scopes"
     if fields.unclassified:
         rule = policy.operations.get(operation.id)

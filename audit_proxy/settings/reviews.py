@@ -9,7 +9,7 @@ Invariants:
 import difflib
 import json
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,8 +26,8 @@ from audit_proxy.settings.validate import validated
 
 _SHOWN = 6  # operations that one problem names
 _NEW = 'overlay: 1.0.0\ninfo: { title: Reviews, version: "1" }\nactions:\n'
-_ACTIONS = re.compile(r"^actions:[ \t]*(?:#.*)?\n(?:[ \t]*(?:#.*)?\n)*([ ]*)- ", re.MULTILINE)
-_LINE = re.compile(r'[ ]*- \{ target: ("(?:[^"\\]|\\.)*"), update: \{ x-reviewed: \{.*\} \} \}[ \t]*\n?')
+_ACTIONS = re.compile(r"^actions:[ \t]*(?:#.*)?\r?\n(?:[ \t]*(?:#.*)?\r?\n)*([ ]*)- ", re.MULTILINE)
+_LINE = re.compile(r'[ ]*- \{ target: ("(?:[^"\\]|\\.)*"), update: \{ x-reviewed: \{.*\} \} \}[ \t]*\r?\n?')
 
 
 class NotReviewable(Exception):  # noqa: N818  (wrong use, told to whoever asked)
@@ -41,18 +41,24 @@ class NotReviewable(Exception):  # noqa: N818  (wrong use, told to whoever asked
 # -- what enforce needs ----------------------------------------------------------------------------------------------------
 
 
-def modes_of(policy: Policy, apps: Collection[App], operation: str) -> set[Mode]:
-    """The modes in which an operation can be asked for: its own, or those of apps and the global one."""
-    profile = [policy.unknown_app] if policy.unknown_app is not None else []
-    return {policy.mode_for(app, operation) for app in (None, *apps, *profile)}
+def one_of_each_mode(policy: Policy, apps: Iterable[App]) -> list[App | None]:
+    """Enough apps to find every mode with: one for each that apps have, the default profile, and none at all."""
+    everyone = (*apps, *((policy.unknown_app,) if policy.unknown_app is not None else ()))
+    return [None, *{app.mode: app for app in everyone}.values()]
 
 
-def not_reviewed(policy: Policy, apps: Collection[App], catalog: Catalog) -> list[Operation]:
+def modes_of(policy: Policy, apps: Collection[App | None], operation: str) -> set[Mode]:
+    """The modes in which an operation can be asked for. ``apps`` as from ``one_of_each_mode``."""
+    return {policy.mode_for(app, operation) for app in apps}
+
+
+def not_reviewed(policy: Policy, apps: Iterable[App], catalog: Catalog) -> list[Operation]:
     """The operations that are in enforce, for some app at least, and not reviewed as they are now."""
+    some = one_of_each_mode(policy, apps)
     return [
         one
         for one in catalog.operations
-        if one.review_state is not ReviewState.reviewed and Mode.enforce in modes_of(policy, apps, one.id)
+        if one.review_state is not ReviewState.reviewed and Mode.enforce in modes_of(policy, some, one.id)
     ]
 
 
@@ -164,11 +170,13 @@ def _written(
     overlay: Path | None, targets: Mapping[str, str], reviews: Mapping[str, Review], lines: Sequence[str]
 ) -> str:
     """The overlay's text, less earlier lines that review the same, with these lines at its end. Raises NotReviewable."""
-    text = _NEW if overlay is None else overlay.read_text(encoding="utf-8-sig")
+    text = _NEW if overlay is None else overlay.read_bytes().decode("utf-8-sig")
     found = _ACTIONS.search(text)
     indent = found.group(1) if found is not None else ""
     kept = [line for line in text.splitlines(keepends=True) if _reviewed_by(line) not in targets.values()]
-    made = "".join(kept).rstrip("\n") + "\n" + "".join(f"{indent}{line}\n" for line in lines)
+    end = "\r\n" if text.endswith("\r\n") else "\n"
+    made = "".join(kept)
+    made += ("" if made.endswith("\n") else end) + "".join(f"{indent}{line}{end}" for line in lines)
     new = _actions(targets, reviews)
     try:
         then, now = foreign_yaml(Path(), text.encode()), foreign_yaml(Path(), made.encode())

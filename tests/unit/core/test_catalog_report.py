@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from audit_proxy.core.catalog_report import consequences, fields_of, gaps
-from audit_proxy.core.policy import App, OperationRule, Policy, Unclassified
+from audit_proxy.core.policy import OperationRule, Policy, Unclassified
 from audit_proxy.core.record import Group, Record, Would, encode
 from tests.unit.core.catalog.documents import answering, build
 
@@ -24,13 +24,13 @@ PERSON = {
     },
 }
 CATALOG = build(answering({"$ref": "#/components/schemas/Person"}, {"Person": PERSON}))
-QUIZ = App("quiz", "Quiz", "o", "c", "standard", "functional", frozenset({"read"}))
+QUIZ = frozenset({"read"})
 
 
-def told(policy: Policy, apps: tuple[App, ...], **operation: Any) -> list[str]:
+def told(policy: Policy, apps: tuple[frozenset[str], ...], **operation: Any) -> list[str]:
     catalog = build(answering({"$ref": "#/components/schemas/Person"}, {"Person": PERSON}, **operation))
     (one,) = catalog.operations
-    return list(consequences(one, fields_of(one), policy, apps, catalog))
+    return list(consequences(one, fields_of(one), policy, apps))
 
 
 def record(**more: Any) -> Record:
@@ -78,7 +78,7 @@ def test_a_field_that_is_classified_in_one_answer_only_is_unclassified():
         ({}, Policy("h", operations={"op": OperationRule(unclassified=Unclassified.unsafe_pass)}), (QUIZ,), ["passes what is unclassified"]),
         ({}, Policy("h"), (), ["refuses every request: no app is approved for its scopes"]),
         ({"security": None}, Policy("h"), (QUIZ,), ["refuses every request: no security is described"]),
-        ({"security": []}, Policy("h"), (QUIZ,), ["drops what is unclassified"]),
+        ({"security": []}, Policy("h"), (), ["drops what is unclassified"]),
         ({"x-data-category": "none"}, Policy("h"), (), ["passes unread: the operation as a whole is 'none'"]),
         ({"responses": {"302": {"description": "away"}, "default": {"description": "x", "content": {"text/csv": {"schema": {"x-data-category": "none"}}}}}},
          Policy("h"), (QUIZ,), ["refuses redirects (302)", "refuses what is not JSON (text/csv)"]),
@@ -89,7 +89,7 @@ def test_what_enforce_does_with_an_operation_is_said(operation, policy, apps, ex
         document = answering({"$ref": "#/components/schemas/Person"}, {"Person": PERSON})
         del document["security"]
         made = build(document)
-        said = list(consequences(made.operations[0], fields_of(made.operations[0]), policy, apps, made))
+        said = list(consequences(made.operations[0], fields_of(made.operations[0]), policy, apps))
     else:
         said = told(policy, apps, **operation)
     assert said[: len(expected)] == expected

@@ -169,6 +169,18 @@ def test_an_overlay_that_lines_cannot_be_added_to_is_left_alone_and_the_lines_ar
     ]
 
 
+def test_line_ends_stay_as_they_are(place):
+    """A file with CRLF gets lines with CRLF, and a new review takes the earlier one's place there as well."""
+    crlf = OVERLAY.replace("\n", "\r\n")
+    (place.parent / "overlay.yaml").write_bytes(crlf.encode())
+    settings = load_settings_only(place)
+    text = reviewed(settings, ["getMe"], "Ada", "2026-11-25").text
+    assert text.startswith(crlf)
+    assert text.count("\r\n") == text.count("\n") == crlf.count("\n") + 1
+    (place.parent / "overlay.yaml").write_bytes(text.encode())
+    assert reviewed(settings, ["getMe"], "Ada", "2026-11-25").text == text
+
+
 def test_a_line_that_only_looks_like_a_review_is_not_taken_out(place):
     """In a text of several lines it says something to people; then a person puts the new review in."""
     line = review(place, "getMe").splitlines()[-1]
