@@ -6,13 +6,14 @@ locked child's ``inc`` (measured 0.9 µs), and a request makes some fifteen of t
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+_GROUPED_MAX = 4096  # groups counted together, all apps
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -37,6 +38,26 @@ class _Histogram:
         return found
 
 
+class _ByCategory:
+    """Values by app and category, counted by the categories of whole groups: few differ, and they are told apart when read."""
+
+    def __init__(self) -> None:
+        self._grouped: defaultdict[tuple[str, tuple[str, ...]], int] = defaultdict(int)
+        self._single: defaultdict[tuple[str, str], int] = defaultdict(int)
+
+    def add(self, app: str, categories: tuple[str, ...], values: int) -> None:
+        self._grouped[app, categories] += values
+        if len(self._grouped) > _GROUPED_MAX:
+            self.read()
+
+    def read(self) -> Mapping[tuple[str, str], int]:
+        for (app, categories), values in self._grouped.items():
+            for category in categories:
+                self._single[app, category] += values
+        self._grouped.clear()
+        return self._single
+
+
 class PrometheusMetrics(Collector):
     """Keeps all counts in this process. ``gauges`` are read at scrape time: name -> (help, function)."""
 
@@ -45,8 +66,8 @@ class PrometheusMetrics(Collector):
         self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._denials: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._disclosed: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._fields: defaultdict[tuple[str, str], int] = defaultdict(int)
-        self._withheld: defaultdict[tuple[str, str], int] = defaultdict(int)
+        self._fields = _ByCategory()
+        self._withheld = _ByCategory()
         self._unclassified: defaultdict[str, int] = defaultdict(int)
         self._unmapped: defaultdict[str, int] = defaultdict(int)
         self._records: defaultdict[str, int] = defaultdict(int)
@@ -79,14 +100,12 @@ class PrometheusMetrics(Collector):
     def denial(self, app: str, reason: str) -> None:
         self._denials[app, reason] += 1
 
-    def disclosed(self, app: str, relation: str, categories: Sequence[str], subjects: int) -> None:
+    def disclosed(self, app: str, relation: str, categories: tuple[str, ...], subjects: int) -> None:
         self._disclosed[app, relation] += subjects
-        for category in categories:
-            self._fields[app, category] += subjects or 1
+        self._fields.add(app, categories, subjects or 1)
 
-    def withheld(self, app: str, categories: Sequence[str], subjects: int) -> None:
-        for category in categories:
-            self._withheld[app, category] += subjects or 1
+    def withheld(self, app: str, categories: tuple[str, ...], subjects: int) -> None:
+        self._withheld.add(app, categories, subjects or 1)
 
     def unclassified(self, operation: str, values: int) -> None:
         self._unclassified[operation] += values
@@ -132,13 +151,13 @@ class PrometheusMetrics(Collector):
             "subjects_disclosed", "People disclosed, counted per answer.", ["app", "relation"], self._disclosed
         )
         yield counter(
-            "fields_disclosed", "Disclosures by category, counted per person.", ["app", "category"], self._fields
+            "fields_disclosed", "Disclosures by category, counted per person.", ["app", "category"], self._fields.read()
         )
         yield counter(
             "fields_withheld",
             "Withheld data by category, counted per person.",
             ["app", "category"],
-            self._withheld,
+            self._withheld.read(),
         )
         yield counter(
             "unclassified_fields", "Values that no category describes.", ["operation"], single(self._unclassified)

@@ -13,5 +13,4 @@ class IdentityIds:
 
     async def subjects(self, app: str, ids: Collection[RawId]) -> Mapping[RawId, str]:  # noqa: ARG002  (the port's shape)
         """The port's method. Never waits."""
-        prefix = self._prefix
-        return {one: f"{prefix}{one}" for one in ids}
+        return dict(zip(ids, map(self._prefix.__add__, map(str, ids)), strict=True))

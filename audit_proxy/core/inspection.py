@@ -8,6 +8,7 @@ Invariants:
 - Only a string or an integer is an id; ``True`` and ``1.0`` are not, although Python finds them equal to ``1``.
 """
 
+from itertools import repeat
 from typing import Any
 
 import msgspec
@@ -19,6 +20,7 @@ from audit_proxy.core.identity import SUBJECT_ID_MAX
 
 RawId = str | int
 
+_DICTS = {dict}
 _INTEGERS = {int}
 _decoder = msgspec.json.Decoder()
 _encoder = msgspec.json.Encoder()
@@ -73,8 +75,8 @@ def _find(place: Field, value: Any, found: set[RawId], depth: int) -> None:
         plan = item.object
         if plan is not None and plan.simple_subject is not None and not plan.seeking:
             key = plan.simple_subject
-            objects = [one for one in value if one.__class__ is dict]
-            named: list[Any] = [one.get(key) for one in objects]
+            objects = value if set(map(type, value)) == _DICTS else [one for one in value if one.__class__ is dict]
+            named: list[Any] = [*map(dict.get, objects, repeat(key))]
             if set(map(type, named)) == _INTEGERS:  # all of them ids: the hot path
                 found.update(named)
                 return

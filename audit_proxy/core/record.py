@@ -268,12 +268,7 @@ def timestamp(now: float) -> dt.datetime:
 
 def uuid7(now: float, entropy: bytes) -> str:
     """A UUIDv7 (RFC 9562 section 5.7) from seconds since the epoch and ten random bytes."""
-    value = (
-        (int(now * 1000) & 0xFFFF_FFFF_FFFF) << 80
-        | 0x7000_0000_0000_0000_0000
-        | (int.from_bytes(entropy[:2], "big") & 0x0FFF) << 64
-        | 0x8000_0000_0000_0000
-        | (int.from_bytes(entropy[2:10], "big") & 0x3FFF_FFFF_FFFF_FFFF)
-    )
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+    text = entropy.hex()
+    variant = "89ab"[entropy[2] >> 6]
+    when = f"{int(now * 1000) & 0xFFFF_FFFF_FFFF:012x}"
+    return f"{when[:8]}-{when[8:]}-7{text[1:4]}-{variant}{text[5:8]}-{text[8:20]}"

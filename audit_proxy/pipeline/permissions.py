@@ -72,9 +72,13 @@ class Permissions:
         if missing is not None:
             refused = Permission(None, missing)
             return {**dict.fromkeys(subjects, refused), **dict.fromkeys(mine, own)}, mine, own.scopes is not None
-        known = {id(one): one for one in standings.values()}  # few differ, and the mapping holds them all
-        permitted = {key: third_party_permission(one, available, app.purpose, asker.now) for key, one in known.items()}
-        found = {raw: permitted[id(standings[name])] for raw, name in subjects.items()}
+        stands = [*map(standings.__getitem__, subjects.values())]
+        marks = [*map(id, stands)]  # few differ
+        permitted = {
+            mark: third_party_permission(one, available, app.purpose, asker.now)
+            for mark, one in dict(zip(marks, stands, strict=True)).items()
+        }
+        found = dict(zip(subjects, map(permitted.__getitem__, marks), strict=True))
         for raw in mine:
             found[raw] = own
         return found, mine, own.scopes is not None

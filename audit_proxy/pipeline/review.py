@@ -230,7 +230,11 @@ def _media(operation: Operation, response: Response) -> MediaPlan | None:
     plan = operation.response(response.status)
     if plan is None:
         return None
-    kind, _, options = response.headers.get("content-type", "").partition(";")
+    named = response.headers.get("content-type", "")
+    simply = plan.media.get(named)
+    if simply is not None:
+        return simply
+    kind, _, options = named.partition(";")
     charset = options.lower().partition("charset=")[2].strip().strip('"').partition(";")[0]
     if charset not in ("", "utf-8", "utf8", "us-ascii"):
         return None

@@ -101,6 +101,13 @@ async def test_what_is_no_http_is_a_502_and_ends_the_connection(proxy, upstream,
     assert upstream.requests[-1].connection != upstream.requests[0].connection
 
 
+async def test_a_head_may_be_as_large_as_in_monitor(proxy, upstream) -> None:
+    """Hundreds of fields, and one of many kilobytes."""
+    large = b"X-Large: %s\r\n" % (b"a" * 30_000) + b"".join(b"X-%d: b\r\n" % number for number in range(500))
+    upstream.reply("/people/1", pieces=[_whole(json.dumps(ME).encode(), more=large)])
+    assert (await proxy.get("/people/1", proxy.token()))[0] == 200
+
+
 async def test_lengths_are_said_where_the_platform_needs_them(proxy, upstream) -> None:
     """A GET says none, a write says its own, also of nothing."""
     upstream.reply("/posts", body={"text": "a"})
@@ -148,3 +155,41 @@ async def test_whole_answers_are_framed_for_every_app(proxy) -> None:
     assert nothing.endswith(b"\r\n\r\n")
     several = await _raw(proxy, (b"GET /people/1 HTTP/1.1\r\n" + head + b"\r\n") * 3, answers=3)
     assert several.count(body) == 3
+
+
+@pytest.mark.parametrize("large", [b"", b"X-Large: " + b"a" * 5000 + b"\r\n"])
+async def test_what_a_connection_remembers_is_of_the_very_same_fields(proxy, upstream, large) -> None:
+    """Each request on a connection is judged and forwarded with its own fields, however alike the one before was."""
+    upstream.reply("/me", body=ME)
+    first, second = proxy.token("1"), proxy.token("2")
+
+    def request(token: str, more: bytes = b"", path: bytes = b"/people/1") -> bytes:
+        return b"GET %s HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer %s\r\n%s%s\r\n" % (
+            path,
+            token.encode(),
+            more,
+            large,
+        )
+
+    several = [
+        request(first),
+        request(first),
+        request(first, b"Accept-Language: de\r\n"),
+        request(second),
+        request(first, path=b"/me"),
+        request("none"),
+        request(first),
+    ]
+    said = await _raw(proxy, b"".join(several), answers=len(several))
+    statuses = [int(one[9:12]) for one in (b"HTTP/1.1" + part for part in said.split(b"HTTP/1.1")[1:])]
+    assert statuses == [200, 200, 200, 404, 200, 401, 200]
+    asked = [(one.target, one.header("Authorization"), one.header("Accept-Language")) for one in upstream.requests]
+    mine, other = f"Bearer {first}", f"Bearer {second}"
+    assert asked == [
+        ("/people/1", mine, None),
+        ("/people/1", mine, None),
+        ("/people/1", mine, "de"),
+        ("/people/1", other, None),
+        ("/me", mine, None),
+        ("/people/1", mine, None),
+    ]

@@ -65,7 +65,6 @@ class Asking:
                 skip_payload=method == "HEAD",
                 read_until_eof=True,
                 auto_decompress=False,
-                read_timeout=None,
                 max_line_size=HEAD_MAX,
                 max_field_size=HEAD_MAX,
                 max_headers=FIELDS_MAX,

@@ -16,6 +16,7 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from audit_proxy.frontends.data_plane.fields import Fields
 from audit_proxy.frontends.data_plane.pace import PacedHandler
 
 _logger = structlog.get_logger("audit_proxy.data_plane")
@@ -29,14 +30,15 @@ class AppGone(Exception):  # noqa: N818  (a condition of the other side, not a b
 
 
 class Connection(PacedHandler):
-    """One connection of an app."""
+    """One connection of an app. ``fields``: of its last request, where they are kept."""
 
-    __slots__ = ("_bound", "_refuse")
+    __slots__ = ("_bound", "_refuse", "fields")
 
     def __init__(self, manager: "Listener", refuse: RefuseMalformed, **options: Any) -> None:
         super().__init__(manager, **options)
         self._refuse = refuse
         self._bound: asyncio.Task[Any] | None = None
+        self.fields: Fields | None = None
 
     @contextlib.contextmanager
     def ends(self) -> Iterator[None]:

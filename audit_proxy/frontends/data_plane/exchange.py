@@ -23,6 +23,7 @@ from audit_proxy.core.policy import Mode
 from audit_proxy.core.record import Record
 from audit_proxy.frontends.data_plane.coding import CodingError, TooLarge, decode
 from audit_proxy.frontends.data_plane.connections import AppGone
+from audit_proxy.frontends.data_plane.fields import Fields
 from audit_proxy.frontends.data_plane.headers import (
     Headers,
     add_forwarding,
@@ -49,12 +50,13 @@ _logger = structlog.get_logger("audit_proxy.data_plane")
 class Exchange:
     """One request and its answer: the state that the steps share, and the way of an admitted or refused request in enforce."""
 
-    __slots__ = ("_began", "_body", "_incoming", "_stages", "_upstream_s", "_wire")
+    __slots__ = ("_began", "_body", "_fields", "_incoming", "_stages", "_upstream_s", "_wire")
 
-    def __init__(self, stages: Stages, request: web.BaseRequest) -> None:
+    def __init__(self, stages: Stages, request: web.BaseRequest, fields: Fields) -> None:
         self._stages = stages
         self._wire = stages.wire
         self._incoming = request
+        self._fields = fields
         self._began = time.perf_counter()
         self._upstream_s = 0.0
         self._body = b""
@@ -64,7 +66,7 @@ class Exchange:
         return Request(
             incoming.method,
             incoming.raw_path,
-            _single(incoming.headers, gateway),
+            self._fields.single,
             None,
             peer_of(incoming.transport) if gateway else None,
         )
@@ -330,19 +332,24 @@ class Exchange:
         credential = wire.credential
         if enforce and wire.forward_token and admission.moved_token is not None:
             credential = f"Bearer {admission.moved_token}"
-        headers = to_upstream(
-            incoming.headers if enforce else as_spelled(incoming),
-            judged=judged,
-            described=described,
-            credential=credential,
-            forward_token=wire.forward_token,
-            unbelieved=unbelieved,
-            overrides=not enforce,
-        )
-        trusted = incoming.remote in wire.trusted
-        add_forwarding(
-            headers, incoming.headers, incoming.remote, trusted=trusted, via=wire.via, scheme=incoming.scheme
-        )
+
+        def made() -> CIMultiDict[str]:
+            headers = to_upstream(
+                incoming.headers if enforce else as_spelled(incoming),
+                judged=judged,
+                described=described,
+                credential=credential,
+                forward_token=wire.forward_token,
+                unbelieved=unbelieved,
+                overrides=not enforce,
+            )
+            trusted = incoming.remote in wire.trusted
+            add_forwarding(
+                headers, incoming.headers, incoming.remote, trusted=trusted, via=wire.via, scheme=incoming.scheme
+            )
+            return headers
+
+        headers = self._fields.forwarded((judged, enforce, described, credential, unbelieved), made)
         # enforce sends the form that was judged; monitor sends what came, save a token that is not to go on
         if enforce and admission.target is not None:
             target = admission.target.text
@@ -352,13 +359,3 @@ class Exchange:
 
     def _problem(self, refusal: Refusal, audit_id: str | None, received: int | None = None) -> web.Response:
         return problem_response(self._wire, refusal, audit_id, received)
-
-
-def _single(headers: Headers, gateway: frozenset[str]) -> dict[str, str]:
-    """The headers that admission reads, by lower-case name. A repeated one keeps all its values, so it cannot parse."""
-    found: dict[str, str] = {}
-    for name in ("Authorization", "Content-Type", "traceparent", *gateway):
-        values = headers.getall(name, None)
-        if values is not None:
-            found[name.lower()] = values[0] if len(values) == 1 else ", ".join(values)
-    return found

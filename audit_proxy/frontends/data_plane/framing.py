@@ -23,13 +23,17 @@ _HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
 _PROXYING = frozenset({"CONNECT", "TRACE"})
 
 
-def unacceptable(request: web.BaseRequest, header_bytes: int) -> Refusal | None:
-    """Why a parsed request is not taken. ``header_bytes``: the most that all names and values may have together."""
-    headers = request.headers
+def unacceptable(request: web.BaseRequest, header_bytes: int | None) -> Refusal | None:
+    """Why a parsed request is not taken. ``header_bytes``: the most that all names and values may have together; None: its
+    fields are known to be acceptable.
+    """
     if request.version is not HttpVersion11 and request.version != HttpVersion10:
         return _malformed("the version must be HTTP/1.0 or HTTP/1.1")
     if _TARGET.match(request.raw_path) is None or request.method in _PROXYING:
         return _malformed("the request must name a path of this API, percent-encoded, in origin form")
+    if header_bytes is None:
+        return None
+    headers = request.headers
     host = headers.get("Host")
     if (host is None or _HOST.match(host) is None) and (host is not None or request.version is HttpVersion11):
         return _malformed("the Host header must be a host, with a port or without")

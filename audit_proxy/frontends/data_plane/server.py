@@ -8,13 +8,15 @@ Invariants:
 
 import asyncio
 import ssl
+from typing import cast
 
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import LineTooLong
 
 from audit_proxy.core.errors import Reason, Refusal
-from audit_proxy.frontends.data_plane.connections import Listener
+from audit_proxy.frontends.data_plane.connections import Connection, Listener
+from audit_proxy.frontends.data_plane.fields import Fields
 from audit_proxy.frontends.data_plane.framing import unacceptable
 from audit_proxy.frontends.data_plane.monitor import ModalExchange
 from audit_proxy.frontends.data_plane.stages import Stages, problem_response
@@ -102,15 +104,20 @@ class DataPlane:
         if self.in_flight >= self._wire.in_flight:
             self._stages.metrics.denial("other", Reason.overloaded.value)
             return problem_response(self._wire, Refusal(Reason.overloaded, "too many requests are in flight"), None)
-        refusal = unacceptable(request, self._header_bytes)
+        listener, connection = self._listener, cast("Connection", request.protocol)
+        assert listener is not None  # started
+        fields = connection.fields
+        known = fields is not None and fields.same_as(request)
+        refusal = unacceptable(request, None if known else self._header_bytes)
         if refusal is not None:
             return self._refuse(refusal)
-        listener, connection = self._listener, request.protocol
-        assert listener is not None  # started
+        if fields is None or not known:
+            fields = Fields(request, self._wire.gateway_headers)
+            connection.fields = fields if fields.kept else None
         self.in_flight += 1
         listener.busy(connection)
         try:
-            response = await ModalExchange(self._stages, request).run()
+            response = await ModalExchange(self._stages, request, fields).run()
             if self._draining:
                 response.force_close()
             await response.prepare(request)
