@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulator.people import document
-from tests.simulator.proxy import Proxy, running_proxy
+from tests.simulator.proxy import Proxy, proxy_process, running_proxy
 from tests.simulator.raw import head, say
 from tests.simulator.recording import RecordingUpstream
 
@@ -124,13 +124,17 @@ async def test_a_head_without_end_is_cut(proxy, upstream) -> None:
     await _others_are_served(proxy)
 
 
-@pytest.mark.parametrize("number", [200, pytest.param(5_000, marks=pytest.mark.slow)])
-async def test_idle_connections_starve_nobody(proxy, number) -> None:
-    """Some have said nothing, some have begun a head; everybody else is served, and those that began are cut."""
+def _open_files(number: int) -> None:
+    """Lets this process, and those it starts, have so many files open, or skips the test."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard != resource.RLIM_INFINITY and hard < 2 * number + 500:
-        pytest.skip(f"needs {2 * number + 500} open files, the system allows {hard}")
-    resource.setrlimit(resource.RLIMIT_NOFILE, (2 * number + 500, hard))
+    if hard != resource.RLIM_INFINITY and hard < number:
+        pytest.skip(f"needs {number} open files, the system allows {hard}")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (number, hard))
+
+
+async def test_idle_connections_starve_nobody(proxy) -> None:
+    """Some have said nothing, some have begun a head; everybody else is served, and those that began are cut."""
+    number = 200
     async with contextlib.AsyncExitStack() as stack:
         for one in range(number):
             _, writer = await asyncio.open_connection("127.0.0.1", proxy.running.data_port)
@@ -140,3 +144,25 @@ async def test_idle_connections_starve_nobody(proxy, number) -> None:
         await _others_are_served(proxy)
         await _cut(proxy, "app_too_slow", number // 2)
         await _others_are_served(proxy)
+
+
+async def test_thousands_of_idle_connections_take_little_memory(tmp_path, upstream) -> None:
+    """5,000 in all, of which every fifth was served before: at most 32 KiB each, and everybody else is served."""
+    number, most = 5_000, 32 * 1024
+    _open_files(2 * number + 500)
+    async with proxy_process(tmp_path, upstream.url, document()) as proxy, contextlib.AsyncExitStack() as stack:
+        await _others_are_served(proxy)
+        before = proxy.memory()
+        loop = asyncio.get_running_loop()
+        request = head("GET /me HTTP/1.1", proxy.token(), closing=False)
+        for one in range(number):
+            connection = stack.enter_context(socket.socket())
+            connection.setblocking(False)
+            await loop.sock_connect(connection, ("127.0.0.1", proxy.running.data_port))
+            if one % 5 == 0:
+                await loop.sock_sendall(connection, request)
+                assert (await loop.sock_recv(connection, 65536)).startswith(b"HTTP/1.1 200")
+        await _others_are_served(proxy)
+        assert f"audit_proxy_connections {number}".encode() in (await proxy.admin("GET", "/metrics"))[1]
+        taken = (proxy.memory() - before) / number
+        assert taken < most, f"{taken:.0f} bytes a connection"
