@@ -244,6 +244,19 @@ async def test_the_apps_own_time_is_no_delay(tmp_path, upstream) -> None:
         assert record.would.reason == case.reason
 
 
+async def test_a_consent_store_whose_file_is_damaged_alters_nothing(tmp_path, upstream) -> None:
+    """With the real store, which finds out by itself."""
+    teach(upstream)
+    async with proxied(tmp_path, upstream.url, "monitor", monitor=PATIENT) as proxy:
+        await granted(proxy)
+        for path in tmp_path.glob("consent.sqlite3*"):
+            path.write_bytes(b"no database" * 10_000)
+        async with asyncio.timeout(30):
+            while not await failed_open(proxy, "consent"):
+                assert await difference(upstream, proxy, "people", CASES["people"]) is None
+        assert await differences(upstream, proxy) == []
+
+
 SOMEWHERE_CLOSED = "http://127.0.0.1:1"
 ONE_ISSUER = {"issuer": ISSUER, "audience": "api", "algorithms": ["EdDSA"], "jwks_file": "jwks.json"}
 DEPENDENCIES: dict[str, tuple[dict[str, Any], Reason, str]] = {

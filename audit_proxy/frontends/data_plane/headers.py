@@ -120,7 +120,7 @@ def to_upstream(
             continue
         if lowered in dropped or (lowered == "authorization" and not forward_token):
             continue
-        result.add(spelled.setdefault(lowered, name), value)
+        result.add(name if judged else spelled.setdefault(lowered, name), value)
     if credential is not None:
         result["Authorization"] = credential
     if judged:
