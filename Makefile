@@ -32,12 +32,12 @@ test-newer:
 # FUZZ_SEED=0 tries something new each time; any other number can be repeated, so that CI fails for a change and not by luck.
 FUZZ_SECONDS ?= 60
 FUZZ_SEED ?= 0
+FUZZ_JOBS ?= 2
 fuzz: $(VENV)/.fuzz-installed
-	@for target in $$($(BIN)/python -m tests.fuzz.run 2>/dev/null); do \
-		echo "fuzzing $$target for $(FUZZ_SECONDS) s"; \
-		PYTHONHASHSEED=1 $(BIN)/python -m tests.fuzz.run $$target $(FUZZ_SECONDS) $(FUZZ_SEED) >build/fuzz-$$target.txt 2>&1 || { cat build/fuzz-$$target.txt; exit 1; }; \
-		grep -h number_of_executed_units build/fuzz-$$target.txt; \
-	done
+	@names=$$($(BIN)/python -m tests.fuzz.run 2>/dev/null) && echo $$names | tr ' ' '\n' | xargs -P $(FUZZ_JOBS) -I TARGET sh -c ' \
+		PYTHONHASHSEED=1 $(BIN)/python -m tests.fuzz.run TARGET $(FUZZ_SECONDS) $(FUZZ_SEED) >build/fuzz-TARGET.txt 2>&1 \
+			|| { cat build/fuzz-TARGET.txt; exit 255; }; \
+		echo "TARGET: $(FUZZ_SECONDS) s, $$(grep -h number_of_executed_units build/fuzz-TARGET.txt)"'
 
 $(VENV)/.fuzz-installed: requirements/fuzz.txt $(STAMP)
 	@mkdir -p build
