@@ -14,6 +14,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Histo
 from prometheus_client.registry import Collector
 
 _GROUPED_MAX = 4096  # groups counted together, all apps
+REQUEST_SERIES_MAX = 5_000  # of requests_total; past it new pairs of app and operation count as operation ``other``
 _SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -63,7 +64,7 @@ class PrometheusMetrics(Collector):
 
     def __init__(self, registry: CollectorRegistry, version: str) -> None:
         self._version = version
-        self._requests: defaultdict[tuple[str, str, str], int] = defaultdict(int)
+        self._requests: dict[tuple[str, str, str], int] = {}
         self._denials: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._disclosed: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._fields = _ByCategory()
@@ -92,7 +93,11 @@ class PrometheusMetrics(Collector):
     # -- ports.Metrics -----------------------------------------------------------------------------------------------
 
     def request(self, app: str, operation: str, outcome: str, seconds: float, upstream: float) -> None:
-        self._requests[app, operation, outcome] += 1
+        try:
+            self._requests[app, operation, outcome] += 1
+        except KeyError:  # a few times in a process's life
+            key = (app, operation if len(self._requests) < REQUEST_SERIES_MAX else "other", outcome)
+            self._requests[key] = self._requests.get(key, 0) + 1
         self._stages["total"].observe(seconds)
         self._stages["upstream"].observe(upstream)
         self._stages["overhead"].observe(seconds - upstream)

@@ -77,7 +77,7 @@ class AppEntry(Model):
     status: AppStatus = Field(default=AppStatus.active, description="A suspended app is refused.")
 
     def app(self) -> App:
-        """As the core knows it; a registered app is its own metrics label."""
+        """As the core knows it; a registered app is its own metrics label, until there are too many."""
         return App(
             id=self.id,
             name=self.name,

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from audit_proxy.core.jose import JWKS_MAX, PRIVATE_KEY, NotStrict, hmac_keys, parse_jwks
 from audit_proxy.core.policy import App, Policy
 from audit_proxy.settings import admin_tokens
-from audit_proxy.settings.apps import parse_apps
+from audit_proxy.settings.apps import OTHER, parse_apps
 from audit_proxy.settings.audit import Audit
 from audit_proxy.settings.files import ConfigProblems, Document, Loc, Problem, read_yaml
 from audit_proxy.settings.model import Settings
@@ -72,7 +72,16 @@ def load(path: Path) -> Loaded:
     if problems or settings is None or policy is None or apps is None or apps_document is None:
         files = list(dict.fromkeys(problem.file for problem in problems))
         raise ConfigProblems(sorted(problems, key=lambda one: (files.index(one.file), one.line, one.column)))
+    apps = _labelled(apps, settings.metrics.max_app_labels)
     return Loaded(settings, policy, apps, sha256(apps_document.data).hexdigest()[:HASH_LENGTH])
+
+
+def _labelled(apps: Mapping[str, App], limit: int) -> dict[str, App]:
+    """The first ``limit`` apps are their own label in metrics, the others share one: the same ones on every node."""
+    return {
+        client_id: app if number < limit else replace(app, label=OTHER)
+        for number, (client_id, app) in enumerate(apps.items())
+    }
 
 
 def load_settings_only(path: Path) -> Settings:

@@ -131,6 +131,12 @@ class Monitor(Model):
     max_delay_ms: float = Field(default=1000.0, gt=0, le=60_000)  # of one request and its answer together, on our part
 
 
+class Metrics(Model):
+    """What ``/metrics`` may grow to: an app with a label of its own has up to some hundred series."""
+
+    max_app_labels: int = Field(default=200, gt=0)  # the first in apps.yaml; the others share the label ``other``
+
+
 class Logging(Model):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -149,6 +155,7 @@ class Settings(Model):
     admin: Admin = Admin()
     limits: Limits = Limits()
     monitor: Monitor = Monitor()
+    metrics: Metrics = Metrics()
     logging: Logging = Logging()
 
     @model_validator(mode="after")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import structlog
 
 from audit_proxy.adapters.audit_journal import JournalAuditLog
+from audit_proxy.adapters.disk_space import DiskSpace
 from audit_proxy.adapters.metrics_prometheus import PrometheusMetrics
 from audit_proxy.pipeline.upkeep import Terms, Upkeep
 from audit_proxy.ports import Clock
@@ -63,11 +64,15 @@ async def open_audit(
         on_failure=on_failure,
     )
     stack.push_async_callback(pseudonyms.close)
+    space = DiskSpace(settings.directory)
+    await space.start()
+    stack.push_async_callback(space.close)
+    metrics.gauge("audit_disk_free_bytes", "What may still be written where the audit log is.", lambda: space.free)
     metrics.gauge("audit_log_size", "Records in the audit log.", lambda: float(log.size))
     metrics.gauge(
         "audit_checkpoint_age_seconds",
         "Age of the newest published checkpoint.",
-        lambda: None if log.checkpoint_at is None else max(0.0, clock.now() - log.checkpoint_at),
+        lambda: max(0.0, clock.now() - log.checkpoint_at) if log.checkpoint_at else None,
     )
 
     def upkeep_failed(step: str, error: str) -> None:

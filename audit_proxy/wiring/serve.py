@@ -27,6 +27,7 @@ from audit_proxy.pipeline.permissions import Permissions
 from audit_proxy.pipeline.record import Recorder
 from audit_proxy.pipeline.review import Reviewer
 from audit_proxy.settings import admin_tokens
+from audit_proxy.settings.apps import OTHER
 from audit_proxy.settings.check import Checked
 from audit_proxy.settings.load import Loaded
 from audit_proxy.settings.secrets import read_credential
@@ -105,6 +106,9 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
         ),
     )
     stack.push_async_callback(consent.close)
+    metrics.gauge(
+        "consent_feed_age_seconds", "Since withdrawals were last looked for.", lambda: consent.heartbeat_age_s
+    )
     client = await stack.enter_async_context(AiohttpClient())
     tokens = await open_tokens(settings.identity, client, stack, metrics.gauge)
     ids = await open_subject_ids(settings.platform, client, clock, stack)
@@ -172,6 +176,8 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
         header_bytes=settings.limits.request_header_bytes,
         target_bytes=settings.limits.target_bytes,
     )
+    unnamed = float(sum(app.label == OTHER for app in loaded.apps.values()))
+    metrics.gauge("app_labels_truncated", "Registered apps that share the label other.", lambda: unnamed)
     metrics.gauge("connections", "Open connections of apps.", lambda: float(plane.connections))
     data_port = await plane.start(settings.data.host, settings.data.port, certificates.context(settings.data.tls))
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, certificates.reload)

@@ -649,3 +649,12 @@ def test_files_below_the_configuration_are_named_relative_to_it(tmp_path):
     assert issuer["jwks_file"] == str(tmp_path / "keys.json")
     assert "jwks_url" not in issuer
     assert issuer["algorithms"] == ["ES256", "EdDSA"]
+
+
+def test_the_first_apps_of_the_file_have_a_label_of_their_own(ready):
+    """So many as ``metrics.max_app_labels`` says; the others share ``other``, the same ones on every node."""
+    entry = {"name": "n", "owner": "o", "contact": "c", "purpose": "functional.service"}
+    (ready.parent / "apps.yaml").write_text(yaml.safe_dump({"apps": [{"id": one, **entry} for one in "cabd"]}))
+    assert {app.label for app in load(ready).apps.values()} == {"a", "b", "c", "d"}
+    change(ready, "max_app_labels: 200", "max_app_labels: 2")
+    assert {one: app.label for one, app in load(ready).apps.items()} == {"c": "c", "a": "a", "b": "other", "d": "other"}
