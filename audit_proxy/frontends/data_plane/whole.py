@@ -14,10 +14,11 @@ class WholeResponse(web.Response):
     """As web.Response on the wire, but for the ``Server`` header; for the usual case it skips the general way to there."""
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if self._eof_sent:
+            return None
         body = self._body
         if (
-            self._eof_sent
-            or not isinstance(body, bytes)
+            not isinstance(body, bytes)
             or self._keep_alive is False
             or not request.keep_alive
             or request.version != HttpVersion11
