@@ -12,8 +12,9 @@ class Name(StrEnum):
     audit_proxy = "audit-proxy"
     policy = "policy"
     apps = "apps"
+    budgets = "budgets"
 
 
-def schema(name: Annotated[Name, typer.Argument(metavar="NAME", help="audit-proxy, policy or apps.")]) -> None:
+def schema(name: Annotated[Name, typer.Argument(metavar="NAME", help="audit-proxy, policy, apps or budgets.")]) -> None:
     """Print the JSON Schema of a configuration file."""
     typer.echo(schema_text(name.value), nl=False)

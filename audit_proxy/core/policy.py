@@ -47,6 +47,7 @@ class App:
     mode: Mode | None = None
     status: AppStatus = AppStatus.active
     label: str = "other"
+    redirect_domains: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ OTHER = "other"  # the metrics label of every app that is not registered
 
 _CLIENT_ID = re.compile(r"[\x20-\x7E]+\Z")  # RFC 6749 appendix A.1
 _PURPOSE = re.compile(r"[a-z][a-z0-9_]*(\.[a-z0-9_]+)*\Z")  # a fideslang data use's key
+_DOMAIN = re.compile(r"[a-z0-9_-]+(\.[a-z0-9_-]+)*\Z")
 _TIER = re.compile(r"[a-z][a-z0-9_-]*\Z")
 
 
@@ -50,6 +51,12 @@ def _scope(value: str) -> str:
     return value
 
 
+def _domain(value: str) -> str:
+    if _DOMAIN.match(value) is None:
+        raise ValueError("must be a host name in lower case, such as 'app.example.com'")
+    return value
+
+
 def _shown(value: str) -> str:
     if not value.isprintable() or not value.strip():
         raise ValueError("must be printable text that is not blank")
@@ -60,6 +67,7 @@ ClientId = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_c
 Shown = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_shown)]
 Tier = Annotated[str, Field(min_length=1, max_length=32), AfterValidator(_tier)]
 Purpose = Annotated[str, Field(min_length=1, max_length=128), AfterValidator(_purpose)]
+Domain = Annotated[str, Field(min_length=1, max_length=253), AfterValidator(_domain)]
 Scope = Annotated[str, Field(min_length=1, max_length=256), AfterValidator(_scope)]
 
 
@@ -73,6 +81,9 @@ class AppEntry(Model):
     tier: Tier = Field(default="standard", description="How far it is trusted; budgets are by tier.")
     purpose: Purpose = Field(description="Declared purpose: a data use of the fideslang taxonomy.")
     approved_scopes: list[Scope] = Field(default=[], description="The most that a token of this app is worth.")
+    redirect_domains: list[Domain] = Field(
+        default=[], description="Hosts of its redirect URIs; a change of them resets its trust, as of its name."
+    )
     mode: Mode | None = Field(default=None, description="Overrides policy.yaml's mode; an operation's overrides this.")
     status: AppStatus = Field(default=AppStatus.active, description="A suspended app is refused.")
 
@@ -86,6 +97,7 @@ class AppEntry(Model):
             tier=self.tier,
             purpose=self.purpose,
             approved_scopes=frozenset(self.approved_scopes),
+            redirect_domains=frozenset(self.redirect_domains),
             mode=self.mode,
             status=self.status,
             label=self.id,

@@ -104,7 +104,11 @@ def _merge(present: Mapping[str, AppEntry], row: Mapping[str, Any]) -> AppEntry:
     base = before.model_dump(mode="json") if before is not None else {}
     entry = AppEntry.model_validate_json(json.dumps({**base, **row}), strict=True)
     # one order, so that files compare
-    return entry.model_copy(update={"approved_scopes": sorted(set(entry.approved_scopes))})
+    sets = {
+        "approved_scopes": sorted(set(entry.approved_scopes)),
+        "redirect_domains": sorted(set(entry.redirect_domains)),
+    }
+    return entry.model_copy(update=sets)
 
 
 def _form_of(source: Path) -> Form:
@@ -176,7 +180,7 @@ def _check_header(source: Path, header: list[str]) -> None:
 
 
 def _cell(name: str, cell: str) -> Any:
-    if name == "approved_scopes":
+    if name in ("approved_scopes", "redirect_domains"):
         return cell.split()
     return None if name == "mode" and not cell else cell
 

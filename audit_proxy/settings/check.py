@@ -4,6 +4,7 @@ A problem stops the start; a doubt is said and stops nothing, since a platform m
 """
 
 import difflib
+import time
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from audit_proxy.core.catalog import Catalog
 from audit_proxy.core.catalog.compile import CatalogError
 from audit_proxy.core.catalog.model import Field, ObjectPlan
 from audit_proxy.core.policy import App, Policy
+from audit_proxy.settings.budgets import budget_doubts
 from audit_proxy.settings.catalog import load_catalog
 from audit_proxy.settings.files import ConfigProblems, Problem, read_yaml
 from audit_proxy.settings.load import Loaded, load, load_settings_only
@@ -53,7 +55,11 @@ def check(path: Path) -> Checked:
             problems.append(Problem("catalog", 0, 0, str(error)))
     if problems or loaded is None or catalog is None:
         raise ConfigProblems(problems)
-    return Checked(loaded, catalog, tuple(doubts(loaded.policy, loaded.apps, catalog)))
+    about_budgets = budget_doubts(loaded.budgets, loaded.apps, loaded.policy.unknown_app, time.time())
+    every = [*doubts(loaded.policy, loaded.apps, catalog), *about_budgets]
+    if loaded.default_budgets:
+        every.append(f"budgets: there is no {loaded.settings.budgets}; the default budgets hold")
+    return Checked(loaded, catalog, tuple(every))
 
 
 def doubts(policy: Policy, apps: Mapping[str, App], catalog: Catalog) -> Iterator[str]:

@@ -59,6 +59,7 @@ def make(directory: Path, answers: Answers) -> Made:
         "audit-proxy.yaml": filled((folder / "audit-proxy.yaml").read_text("utf-8"), answers, directory),
         "policy.yaml": (folder / "policy.yaml").read_text("utf-8"),
         "apps.yaml": (folder / "apps.yaml").read_text("utf-8"),
+        "budgets.yaml": (folder / "budgets.yaml").read_text("utf-8"),
         "admin-tokens.yaml": tokens_text,
         "keys/log-signing.key": _new_key(),
         "keys/pseudonym.key": _new_key(),

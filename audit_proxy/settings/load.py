@@ -16,11 +16,13 @@ from typing import Any, TypeVar
 import jwt
 from pydantic import BaseModel, ValidationError
 
+from audit_proxy.core.detection.budgets import Budgets
 from audit_proxy.core.jose import JWKS_MAX, PRIVATE_KEY, NotStrict, hmac_keys, parse_jwks
 from audit_proxy.core.policy import App, Policy
 from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.apps import OTHER, parse_apps
 from audit_proxy.settings.audit import Audit
+from audit_proxy.settings.budgets import parse_budgets, unknown_apps
 from audit_proxy.settings.files import ConfigProblems, Document, Loc, Problem, read_yaml
 from audit_proxy.settings.model import Settings
 from audit_proxy.settings.policy import HASH_LENGTH, parse_policy
@@ -43,6 +45,8 @@ class Loaded:
     policy: Policy
     apps: Mapping[str, App]
     apps_hash: str
+    budgets: Budgets
+    default_budgets: bool  # there is no budgets.yaml
 
 
 def load(path: Path) -> Loaded:
@@ -69,11 +73,20 @@ def load(path: Path) -> Loaded:
             apps = {entry.id: entry.app() for entry in parse_apps(apps_document).apps}
         except ConfigProblems as error:
             problems += error.problems
+    budgets = Budgets()
+    budgets_document = _companion(document, "budgets", problems) if _has_budgets(document) else None
+    if budgets_document is not None:
+        try:
+            budgets = parse_budgets(budgets_document)
+            problems += unknown_apps(budgets_document, apps) if apps is not None else ()
+        except ConfigProblems as error:
+            problems += error.problems
     if problems or settings is None or policy is None or apps is None or apps_document is None:
         files = list(dict.fromkeys(problem.file for problem in problems))
         raise ConfigProblems(sorted(problems, key=lambda one: (files.index(one.file), one.line, one.column)))
     apps = _labelled(apps, settings.metrics.max_app_labels)
-    return Loaded(settings, policy, apps, sha256(apps_document.data).hexdigest()[:HASH_LENGTH])
+    apps_hash = sha256(apps_document.data).hexdigest()[:HASH_LENGTH]
+    return Loaded(settings, policy, apps, apps_hash, budgets, budgets_document is None)
 
 
 def _labelled(apps: Mapping[str, App], limit: int) -> dict[str, App]:
@@ -119,6 +132,12 @@ def _companion(document: Document, name: str, problems: list[Problem]) -> Docume
         return None
     problems += _changeable(companion)
     return companion
+
+
+def _has_budgets(document: Document) -> bool:
+    """Whether ``budgets.yaml`` is to be read: it is named, or there."""
+    default = document.path.parent / Settings.model_fields["budgets"].default
+    return _at(document.value, ("budgets",)) is not None or default.exists()
 
 
 def _changeable(document: Document) -> Iterator[Problem]:

@@ -137,6 +137,13 @@ class Metrics(Model):
     max_app_labels: int = Field(default=200, gt=0)  # the first in apps.yaml; the others share the label ``other``
 
 
+class Detection(Model):
+    """Where it is kept whom apps reached, and which of them are restricted or quarantined."""
+
+    state: Path = Path("state/detection.sqlite3")
+    snapshot_s: Seconds = 10.0  # how often the counts that changed are stored; statuses are stored at once
+
+
 class Logging(Model):
     level: Literal["debug", "info", "warning", "error"] = "info"
 
@@ -149,6 +156,7 @@ class Settings(Model):
     platform: Platform
     policy: Path = Path("policy.yaml")
     apps: Path = Path("apps.yaml")
+    budgets: Path = Path("budgets.yaml")  # without the file the default budgets hold
     identity: Identity
     consent: ConsentSettings = ConsentSettings()
     audit: Audit
@@ -156,6 +164,7 @@ class Settings(Model):
     limits: Limits = Limits()
     monitor: Monitor = Monitor()
     metrics: Metrics = Metrics()
+    detection: Detection = Detection()
     logging: Logging = Logging()
 
     @model_validator(mode="after")

@@ -6,10 +6,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from audit_proxy.settings.apps import AppsFile
+from audit_proxy.settings.budgets import BudgetsFile
 from audit_proxy.settings.model import Settings
 from audit_proxy.settings.policy import PolicyFile
 
-FILES: dict[str, type[BaseModel]] = {"audit-proxy": Settings, "policy": PolicyFile, "apps": AppsFile}
+FILES: dict[str, type[BaseModel]] = {
+    "audit-proxy": Settings,
+    "policy": PolicyFile,
+    "apps": AppsFile,
+    "budgets": BudgetsFile,
+}
 
 
 def json_schema(name: str) -> dict[str, Any]:

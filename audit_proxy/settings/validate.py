@@ -63,7 +63,8 @@ def problem_text(detail: ErrorDetails) -> str:
 
 
 def _unknown(model: type[BaseModel], loc: Loc) -> str:
-    known = sorted({name for one in _models_at(model, loc[:-1]) for name in one.model_fields})
+    fields = [field for one in _models_at(model, loc[:-1]) for field in one.model_fields.items()]
+    known = sorted({field.alias or name for name, field in fields})
     close = difflib.get_close_matches(str(loc[-1]), known, n=1)
     hint = f"did you mean '{close[0]}'?" if close else f"known here: {', '.join(known)}"
     return f"unknown key '{loc[-1]}'; {hint}"
