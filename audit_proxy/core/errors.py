@@ -87,6 +87,7 @@ class Consent(StrEnum):
     aggregate = "aggregate"
     consent_not_loaded = "consent_not_loaded"
     consent_unavailable = "consent_unavailable"
+    app_restricted = "app_restricted"  # too many people: the app gets the data of its own users only
 
 
 @dataclass(frozen=True, slots=True)
