@@ -11,6 +11,7 @@ from audit_proxy.core.catalog import Catalog, compile_catalog
 from audit_proxy.core.catalog.compile import CatalogError
 from audit_proxy.core.catalog.target import Target, parse_target
 from audit_proxy.core.consent import Permission
+from audit_proxy.core.detection.distinct import Distinct
 from audit_proxy.core.errors import AuditUnavailable, Consent
 from audit_proxy.core.inspection import NotInspectable, find_subjects, parse, render
 from audit_proxy.core.merkle import kept, note, proof, segments, tiles, tree
@@ -200,8 +201,26 @@ def tile(data: bytes) -> None:
     assert tiles.edge_root(edge) == tree.root(whole, tree.subtrees_of(leaves))
 
 
+def distinct(data: bytes) -> None:
+    """A snapshot that is read is what a snapshot of what was read gives, and what was read counts on as any other."""
+    try:
+        read = Distinct.restore(data)
+    except ValueError:
+        return
+    assert read.snapshot() == data
+    before = read.counts(0.0)
+    assert all(0 <= count < float("inf") for count in before.values())
+    read.add(
+        0.0, [n * 0x9E3779B97F4A7C15 % (1 << 64) for n in range(99, 150)]
+    )  # mostly late: it counts at the latest moment
+    after = read.counts(0.0)
+    assert all(after[name] >= before[name] for name in before)
+    assert Distinct.restore(read.snapshot()).counts(0.0) == after
+
+
 TARGETS: Mapping[str, Callable[[bytes], None]] = {
-    one.__name__: one for one in (target, overlay, inspection, record, checkpoint, kept_checkpoints, roster, tile)
+    one.__name__: one
+    for one in (target, overlay, inspection, record, checkpoint, kept_checkpoints, roster, tile, distinct)
 }
 _RECORD = audit_record.encode(
     audit_record.Record(
@@ -216,6 +235,18 @@ _RECORD = audit_record.encode(
         detail={"a": [1, 2.5, None]},
     )
 )
+
+
+def _snapshots() -> tuple[bytes, ...]:
+    """Nobody, a few people, and in sketches more."""
+    several = Distinct({"1m": 60.0, "1h": 3600.0}, exact_max=8, lg_k=7)
+    taken = [several.snapshot()]
+    for n in range(12):
+        several.add(1.8e9 + 9.0 * n, [(n * 3 + i) * 0x9E3779B97F4A7C15 % (1 << 64) for i in range(7)])
+        taken.append(several.snapshot())
+    return (*taken[:2], taken[-1])
+
+
 SEEDS: Mapping[str, tuple[bytes, ...]] = {
     "target": (b"/people/1/friends?fields=id,name&limit=10", b"/a%2Fb/%C3%A9/.%2e/?q=%20+&q=", b"/a;b\\c//./..%00"),
     "overlay": (
@@ -249,4 +280,5 @@ SEEDS: Mapping[str, tuple[bytes, ...]] = {
         bytes(range(256)) * 2,
         b"00000000000000000000.jsonl\n00000000000000000007.jsonl\nx",
     ),
+    "distinct": _snapshots(),
 }

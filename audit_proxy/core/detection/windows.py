@@ -12,6 +12,9 @@ import math
 from collections.abc import Mapping
 
 BUCKETS = 6  # closed ones; the open one comes on top
+LATEST_S = float(
+    1 << 40
+)  # no clock and no window is beyond it: 34,000 years, in which a float tells milliseconds apart
 
 MINUTE_S = 60.0
 HOUR_S = 60 * MINUTE_S
@@ -40,7 +43,7 @@ class Window:
         self.seconds = seconds
         self._step = seconds / BUCKETS
         self.bucket = 0
-        self.start = self.opened = self.ends = -math.inf
+        self.start, self.opened, self.ends = math.inf, -math.inf, -math.inf
 
     def turn(self, now: float) -> None:
         """Opens the bucket that ``now`` (finite, seconds since the epoch) lies in."""
@@ -50,14 +53,15 @@ class Window:
         self.ends = (self.bucket + 1) * self._step
 
     def bucket_of(self, moment: float) -> int:
-        return math.floor(moment / self._step)
+        """The bucket of a moment within the window."""
+        return min(self.bucket, max(self.bucket - BUCKETS, math.floor(moment / self._step)))
 
 
 def ascending(windows: Mapping[str, float]) -> tuple[Window, ...]:
     """The windows, shortest first. ValueError: there is none, or two lie too near to each other, or one is no length."""
     lengths = list(windows.values())
-    if not lengths or not all(math.isfinite(seconds) and seconds >= BUCKETS for seconds in lengths):
-        raise ValueError(f"windows need one length or more, each of {BUCKETS} s at least, not {lengths}")
+    if not lengths or not all(BUCKETS <= seconds <= LATEST_S for seconds in lengths):
+        raise ValueError(f"windows need one length or more, each of {BUCKETS} to {LATEST_S} s, not {lengths}")
     if any(after < before * (BUCKETS + 1) / BUCKETS for before, after in itertools.pairwise(lengths)):
         raise ValueError(f"windows ascend, each at least a sixth longer than the one before, not {lengths}")
     return tuple(Window(name, float(seconds)) for name, seconds in windows.items())
