@@ -224,6 +224,18 @@ class KeyEpochs(Protocol):
         ...
 
 
+class CursorVault(Protocol):
+    """Seals platforms' cursors, authenticated, so that whoever holds one learns nothing of it and can make none."""
+
+    def seal(self, frame: bytes, binding: bytes) -> bytes:
+        """The frame sealed to that binding, never the same twice; at most 64 bytes longer."""
+        ...
+
+    def open(self, sealed: bytes, binding: bytes) -> bytes | None:
+        """The frame, or None where ``sealed`` was not made by a vault of the same keys for that binding."""
+        ...
+
+
 class Clock(Protocol):
     def now(self) -> float:
         """Seconds since the epoch."""

@@ -43,6 +43,7 @@ class Reason(StrEnum):
     parameter_not_described = "parameter_not_described"
     parameter_invalid = "parameter_invalid"
     field_not_described = "field_not_described"
+    cursor_invalid = "cursor_invalid"  # a cursor that was not sealed for this app, holder and parameter
     # policy and app status
     scope_missing = "scope_missing"
     scope_not_approved = "scope_not_approved"
@@ -85,6 +86,7 @@ class Consent(StrEnum):
     subjects_unavailable = "subjects_unavailable"
     unclassified = "unclassified"
     aggregate = "aggregate"
+    cursor_unsealable = "cursor_unsealable"  # paging state that no parameter takes, is too long, or leads elsewhere
     consent_not_loaded = "consent_not_loaded"
     consent_unavailable = "consent_unavailable"
     app_restricted = "app_restricted"  # too many people: the app gets the data of its own users only

@@ -4,7 +4,8 @@ Invariants:
 
 - Every request gets an ``Admission``, refused ones too, so that a denial is recorded like an access.
 - Nothing is decided from a cache: tokens' facts may be cached behind the port, the decision never.
-- In monitor mode the refusal is kept for the record and the request goes on.
+- In monitor mode the refusal is kept for the record and the request goes on. A cursor that is not sealed is then the
+  platform's own, as monitor lets them out.
 - The mode is final once ``identify`` returned. Who breaks off ``identify`` or ``judge`` has an ``Admission`` that names
   nobody wrongly, and decides nothing.
 """
@@ -16,10 +17,11 @@ import msgspec
 
 from audit_proxy.core.bearer import PARAMETER, bearer_token
 from audit_proxy.core.catalog.matcher import Match, Matcher
-from audit_proxy.core.catalog.model import Catalog, Operation
-from audit_proxy.core.catalog.parameters import Asked, judge_parameters
+from audit_proxy.core.catalog.model import Catalog, Operation, Parameter
+from audit_proxy.core.catalog.parameters import Asked, Opener, judge_parameters, open_cursors
 from audit_proxy.core.catalog.target import Target, parse_target, without_parameter, without_values
 from audit_proxy.core.consent import satisfies
+from audit_proxy.core.cursors import Cursors, Reader
 from audit_proxy.core.errors import Reason, Refusal, SubjectIdsUnavailable
 from audit_proxy.core.exchange import Request
 from audit_proxy.core.gateway import GatewayRules, gateway_identity
@@ -54,6 +56,9 @@ class Admission(msgspec.Struct, eq=False):
     by_gateway: bool = False  # identity came in headers of the gateway's
     people: Mapping[RawId, str] = {}  # whom the request's parameters name -> subject; who is not mapped is left out
     unmapped: int = 0  # ids of the request, the holder's included, that mean nobody we know
+    app_holder: str | None = None  # the holder's id as the app knows it, where that is not the subject's
+    opened: tuple[str, ...] = ()  # the platform's cursors that sealed ones held
+    sent: str | None = None  # with some of them in the query: the target that monitor sends
     trace: str | None = None
 
     def __repr__(self) -> str:  # the token stays out of tracebacks
@@ -74,6 +79,11 @@ class Admission(msgspec.Struct, eq=False):
         """The app's name in metrics."""
         return self.app.label if self.app is not None else "other"
 
+    @property
+    def reader(self) -> Reader:
+        """For whom cursors are sealed."""
+        return Reader(self.client_id, self.identity.holder if self.identity is not None else None)
+
 
 class Admitter:
     """Holds what admission needs; one instance serves all requests."""
@@ -89,6 +99,7 @@ class Admitter:
         *,
         unsafe_token_in_query: bool = False,
         gateway: GatewayRules | None = None,
+        cursors: Cursors | None = None,
     ) -> None:
         self._catalog = catalog
         self._matcher = Matcher(catalog.operations)
@@ -101,6 +112,7 @@ class Admitter:
         self._ids = ids
         self._permissions = permissions
         self._gateway = gateway
+        self._cursors = cursors
         self._unsafe_token_in_query = unsafe_token_in_query
         self._available: dict[tuple[frozenset[str], frozenset[str]], frozenset[str]] = {}
 
@@ -179,7 +191,7 @@ class Admitter:
         """Makes an app-scoped holder the subject that the id means; whoever is not mapped holds nothing."""
         if identity.holder is None:
             return None
-        raw = identity.holder.partition(":")[2]
+        raw = admission.app_holder = identity.holder.partition(":")[2]
         refusal = None
         admission.identity = replace(identity, holder=None, app_scoped=False)  # until it is known whom the id means
         try:
@@ -227,10 +239,18 @@ class Admitter:
         if operation.unjudged:
             asked: Asked | Refusal = Asked()
         else:
+            opener = None
+            if operation.cursors:
+                opener = self._opener(operation, admission)
+                opened = open_cursors(operation, admission.target, opener)
+                if isinstance(opened, Refusal):
+                    return opened
+                admission.target = opened
+                admission.sent = opened.text if admission.opened else None
             body = await read_body()
             if isinstance(body, Refusal):
                 return body
-            asked = judge_parameters(match, admission.target, request.headers.get("content-type", ""), body)
+            asked = judge_parameters(match, admission.target, request.headers.get("content-type", ""), body, opener)
         if isinstance(asked, Refusal):
             return asked
         admission.asked = asked
@@ -266,6 +286,19 @@ class Admitter:
                 return Refusal(Reason.not_found)
             admission.target = fewer
         return None
+
+    def _opener(self, operation: Operation, admission: Admission) -> Opener:
+        reader, monitor = admission.reader, admission.mode is Mode.monitor
+
+        def opened(parameter: Parameter, text: str) -> str | None:
+            found = self._cursors.opened(reader, operation, parameter, text) if self._cursors is not None else None
+            if found is None:
+                return text if monitor else None
+            if found != text:
+                admission.opened = (*admission.opened, found)
+            return found
+
+        return opened
 
     def _scopes(self, admission: Admission) -> frozenset[str]:
         if admission.identity is None or admission.app is None:

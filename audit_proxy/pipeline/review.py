@@ -8,6 +8,8 @@ Invariants:
   platform answers: also nothing, a redirect, or what cannot be looked into.
 - Where a request looks somebody up by a personal field, an answer that discloses nothing is that of nobody found.
 - Whoever's id is not mapped to a subject is a third party without a grant; so is everyone while ids cannot be looked up.
+- Paging state leaves sealed, in bodies and in headers; what cannot be sealed is withheld, and recorded as that. An error
+  that quotes the cursor it is about loses its body.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -16,13 +18,14 @@ from itertools import chain
 import msgspec
 
 from audit_proxy.core.catalog.expressions import HOLDER, HOLDER_ID, Named, in_answer
-from audit_proxy.core.catalog.model import Field, MediaPlan, Operation
+from audit_proxy.core.catalog.model import NONE, Field, MediaPlan, Operation
 from audit_proxy.core.consent import Permission
+from audit_proxy.core.cursors import Cursors, Page, quotes
 from audit_proxy.core.errors import Consent, Reason, Refusal, SubjectIdsUnavailable
 from audit_proxy.core.exchange import Response
 from audit_proxy.core.inspection import NotInspectable, RawId, find_subjects, is_id, parse, render
 from audit_proxy.core.policy import OperationRule, Policy, RefusedThirdParty, Unclassified
-from audit_proxy.core.redaction import GONE, NOBODY, Group, Redactor, Terms, VerdictCache, verdicts_of
+from audit_proxy.core.redaction import GONE, NOBODY, Group, Redactor, Seal, Terms, VerdictCache, verdicts_of
 from audit_proxy.pipeline.admit import Admission
 from audit_proxy.pipeline.permissions import NOBODY_KNOWN, Permissions, refusal_of
 from audit_proxy.ports import SubjectIds
@@ -54,11 +57,19 @@ class Outcome(msgspec.Struct, eq=False):
 class Reviewer:
     """Holds what review needs; one instance serves all requests."""
 
-    def __init__(self, policy: Policy, ids: SubjectIds, permissions: Permissions, max_depth: int) -> None:
+    def __init__(
+        self,
+        policy: Policy,
+        ids: SubjectIds,
+        permissions: Permissions,
+        max_depth: int,
+        cursors: Cursors | None = None,
+    ) -> None:
         self._policy = policy
         self._ids = ids
         self._permissions = permissions
         self._max_depth = max_depth
+        self._cursors = cursors
         self._verdicts: VerdictCache = {}
 
     async def turn_away(self, admission: Admission, status: int) -> Outcome | None:
@@ -122,6 +133,37 @@ class Reviewer:
             return outcome if received is None else _unmatched(admission, outcome, received)
         return await self._unknown(admission, people, uninspected=outcome.uninspected) or outcome
 
+    def headers(
+        self, admission: Admission, status: int, headers: Iterable[tuple[str, str]]
+    ) -> tuple[list[tuple[str, str]], tuple[Group, ...]]:
+        """An answer's headers that may pass, their paging state sealed, and what of it is withheld."""
+        operation = admission.operation
+        assert operation is not None  # admitted
+        plan = operation.response(status)
+        holding = plan.cursors if plan is not None else {}
+        passing: list[tuple[str, str]] = []
+        lost: dict[str, None] = {}
+        page = _page(admission, operation) if holding else None
+        for name, value in headers:
+            cursor = holding.get(name.lower())
+            if cursor is None or page is None:
+                passing.append((name, value))
+                continue
+            left, whole = (None, False) if self._cursors is None else self._cursors.header(page, name, cursor, value)
+            if left is not None:
+                passing.append((name, left))
+            if not whole:
+                lost[f"{operation.id}.{name.lower()}"] = None
+        return passing, (Group(tuple(lost), NONE, Consent.cursor_unsealable, ()),) if lost else ()
+
+    def _seal(self, admission: Admission, operation: Operation) -> Seal | None:
+        """What seals the paging state of an answer's body."""
+        cursors = self._cursors
+        if cursors is None:
+            return None
+        page = _page(admission, operation)
+        return lambda place, value, subjects: cursors.place(page, place, value, subjects)
+
     async def _inspect(
         self, admission: Admission, operation: Operation, media: MediaPlan, response: Response
     ) -> Outcome:
@@ -160,7 +202,9 @@ class Reviewer:
             rule.refused_third_party or self._policy.refused_third_party,
             rule.unclassified or self._policy.unclassified,
         )
-        redactor = Redactor(permissions, verdicts_of(terms, self._verdicts), max_depth=self._max_depth, named=named)
+        seal = self._seal(admission, operation) if plan.pages else None
+        verdicts = verdicts_of(terms, self._verdicts)
+        redactor = Redactor(permissions, verdicts, max_depth=self._max_depth, named=named, seal=seal)
         redacted = redactor.redact(plan, value)
         refused_people = refuser is not None and not redacted.disclosed
         if redacted.value is GONE or refused_people:
@@ -176,9 +220,14 @@ class Reviewer:
                 found=ids,
                 changed=True,
             )
+        body = render(redacted.value, lines=media.lines, events=media.events)
+        if admission.opened and response.status >= 400 and quotes(body, admission.opened):
+            refusal = Refusal(Reason.response_not_described, "the answer quotes a cursor")
+            status, withheld = response.status, redacted.withheld
+            return Outcome(status, None, refusal=refusal, withheld=withheld, people=subjects, holder=own, found=ids)
         return Outcome(
             response.status,
-            render(redacted.value, lines=media.lines, events=media.events),
+            body,
             media.kind,
             disclosed=redacted.disclosed,
             withheld=redacted.withheld,
@@ -247,6 +296,20 @@ def _named(admission: Admission, media: MediaPlan, value: object) -> Named:
     asked = admission.asked.named if admission.asked is not None else NOBODY
     whole = None if media.lines else value  # a stream is never there as a whole
     return in_answer(media.named, asked, None if holder is None else HOLDER_ID, whole)
+
+
+def _page(admission: Admission, operation: Operation) -> Page:
+    """What the links of an answer are judged by."""
+    asked, target = admission.asked, admission.target
+    people = asked.people if asked is not None else []
+    values: list[str] = []
+    path = "/"
+    if target is not None:
+        path = target.text.partition("?")[0]
+        values = [*target.segments, *(value for _, value in target.query)]
+    reader = admission.reader
+    holder = admission.app_holder or (reader.holder or "").partition(":")[2]
+    return Page(reader, operation, path, frozenset(values), frozenset([*people, holder]))
 
 
 def _new(unmapped: Iterable[RawId], admission: Admission) -> list[RawId]:

@@ -51,6 +51,9 @@ def check(path: Path) -> Checked:
             catalog = load_catalog(settings)
             problems += _rules_without_operation(settings, catalog)
             problems += unreviewed_problems(loaded, catalog) if loaded is not None else ()
+            if catalog.pages and not settings.cursors.keys:
+                text = "cursors.keys: name a key; the platform's description marks cursors (x-cursor), which are sealed"
+                problems.append(Problem(str(path), 0, 0, text))
         except CatalogError as error:
             problems.append(Problem("catalog", 0, 0, str(error)))
     if problems or loaded is None or catalog is None:

@@ -63,6 +63,7 @@ def make(directory: Path, answers: Answers) -> Made:
         "admin-tokens.yaml": tokens_text,
         "keys/log-signing.key": _new_key(),
         "keys/pseudonym.key": _new_key(),
+        "keys/cursor.key": _new_key(),
     }
     existing = [directory / name for name in texts if os.path.lexists(directory / name)]
     if existing:

@@ -180,6 +180,7 @@ def _files_named(document: Document) -> Iterator[Problem]:
     """Problems with the files that the main one names. Judged from the parsed text, so that one problem hides no other."""
     base = document.path.parent.absolute()
     yield from _keys_of_the_log(document, base)
+    yield from _keys_of_cursors(document, base)
     for listener in ("data", "admin"):
         yield from _tls_at(document, base, (listener, "tls"))
     yield from _secret_at(document, base, ("upstream", "service_credential"), read_credential)
@@ -234,6 +235,16 @@ def _keys_of_the_log(document: Document, base: Path) -> Iterator[Problem]:
         yield document.problem(
             ("audit", "pseudonym_key"), "audit.pseudonym_key: is the signing key; use a key of its own"
         )
+
+
+def _keys_of_cursors(document: Document, base: Path) -> Iterator[Problem]:
+    keys = _at(document.value, ("cursors", "keys"))
+    others = [_at(document.value, ("audit", name)) for name in ("signing_key", "pseudonym_key")]
+    for number, key in enumerate(keys if isinstance(keys, list) else []):
+        loc: Loc = ("cursors", "keys", number)
+        yield from _secret_at(document, base, loc, read_key)
+        if key in (*others, *keys[:number]):
+            yield document.problem(loc, f"{document.named(loc)}: is another key's; use a key of its own")
 
 
 def _secret_at(

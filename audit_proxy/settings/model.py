@@ -15,6 +15,13 @@ from audit_proxy.settings.shapes import Bytes, Model, Namespace, Port, Seconds, 
 from audit_proxy.settings.tls import Tls
 
 
+def _origin(value: str) -> str:
+    parts = http_url(value)
+    if parts.path not in ("", "/") or "?" in value or "#" in value:
+        raise ValueError("must be http://host[:port] or https://host[:port], without a path")
+    return value.rstrip("/")
+
+
 class Listener(Model):
     host: str = "127.0.0.1"
     port: Port = 8080
@@ -24,11 +31,17 @@ class Listener(Model):
 class Data(Listener):
     """The data plane's listener."""
 
+    public_url: str | None = None  # where apps reach this proxy: links in answers lead there; None: relative links
     trusted_proxies: list[str] = Field(default=[])  # networks (CIDR) whose Forwarded and X-Forwarded-* are believed
     max_connections: int = Field(default=10_000, gt=0)  # for one more, the one that has been idle longest is closed
     keepalive_s: Seconds = 75.0
     app_timeout_s: Seconds = 20.0  # a head that has begun is whole by then; bodies and answers move by 16 KiB in it
     drain_s: Seconds = 30.0
+
+    @field_validator("public_url")
+    @classmethod
+    def _public(cls, value: str | None) -> str | None:
+        return None if value is None else _origin(value)
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -55,11 +68,8 @@ class Upstream(Model):
 
     @field_validator("url")
     @classmethod
-    def _origin(cls, value: str) -> str:
-        parts = http_url(value)
-        if parts.path not in ("", "/") or "?" in value or "#" in value:
-            raise ValueError("must be http://host[:port] or https://host[:port], without a path")
-        return value.rstrip("/")
+    def _without_path(cls, value: str) -> str:
+        return _origin(value)
 
     @model_validator(mode="after")
     def _credential(self) -> Self:
@@ -101,6 +111,12 @@ class Platform(Model):
     overlay: Path | None = None
     subject_namespace: Namespace = "person"  # namespace of the ids in responses
     subject_ids: SubjectIds | None = None  # None: an id means the same person to every app
+
+
+class Cursors(Model):
+    """The platform's paging state, sealed where the catalog says ``x-cursor``."""
+
+    keys: list[Secret] = Field(default=[], max_length=8)  # the first seals, every one opens; the same on every replica
 
 
 class ConsentSettings(Model):
@@ -158,6 +174,7 @@ class Settings(Model):
     apps: Path = Path("apps.yaml")
     budgets: Path = Path("budgets.yaml")  # without the file the default budgets hold
     identity: Identity
+    cursors: Cursors = Cursors()
     consent: ConsentSettings = ConsentSettings()
     audit: Audit
     admin: Admin = Admin()

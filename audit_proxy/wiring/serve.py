@@ -33,6 +33,7 @@ from audit_proxy.settings.load import Loaded
 from audit_proxy.settings.secrets import read_credential
 from audit_proxy.wiring.audit import open_audit
 from audit_proxy.wiring.certificates import Certificates
+from audit_proxy.wiring.cursors import open_cursors
 from audit_proxy.wiring.descriptors import connections_for
 from audit_proxy.wiring.identity import gateway_rules, open_tokens
 from audit_proxy.wiring.subject_ids import open_subject_ids
@@ -126,6 +127,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     recorder = Recorder(log, pseudonyms, catalog, policy, node)
     gateway = gateway_rules(settings.identity.gateway)
     permissions = Permissions(policy, ConsentOfErased(consent, pseudonyms))
+    cursors = open_cursors(settings, catalog)
     stages = Stages(
         Admitter(
             catalog,
@@ -136,8 +138,9 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
             permissions,
             unsafe_token_in_query=settings.identity.unsafe_token_in_query,
             gateway=gateway,
+            cursors=cursors,
         ),
-        Reviewer(policy, ids, permissions, settings.limits.response_depth),
+        Reviewer(policy, ids, permissions, settings.limits.response_depth, cursors),
         recorder,
         upstream,
         metrics,

@@ -107,7 +107,7 @@ def test_init_refuses_what_is_there_and_names_it(made):
 def test_a_fresh_configuration_says_what_is_to_be_filled_in(tmp_path):
     assert "Fill in what only you know (FILL-IN)" in run("init", "here", cwd=tmp_path).stdout
     done = run("check-config", "-c", "here/audit-proxy.yaml", cwd=tmp_path, code=2)
-    assert "here/audit-proxy.yaml:29:8: upstream.url: still to be filled in" in done.stderr
+    assert "here/audit-proxy.yaml:30:8: upstream.url: still to be filled in" in done.stderr
     assert done.stderr.endswith("6 problems.\n")
 
 

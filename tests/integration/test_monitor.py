@@ -96,6 +96,7 @@ _NEVER = {
     Reason.app_too_slow: "the connection is cut in both modes",
     Reason.overloaded: "refused before anything is read of the request, in both modes",
     Reason.audit_unavailable: "there is no record",
+    Reason.cursor_invalid: "a cursor that is not sealed is the platform's own, as monitor lets them out",
 }
 # Reasons that other tests here provoke: outages, and a platform that gives no answer.
 _OUTAGES = {

@@ -256,3 +256,32 @@ async def test_a_map_of_people_takes_fields(proxy):
     """``fields`` selects properties of the people in a map, as it does in a list."""
     status, _, body = await proxy.get(f"/people?ids={OPEN}&fields=name,city", proxy.token(HOLDER, SCOPES))
     assert (status, json.loads(body)[OPEN].keys()) == (200, {"id", "name", "city"})
+
+
+async def test_lists_are_paged_by_sealed_cursors(proxy):
+    """Page by page an app gets the very people of the whole list, and never a cursor of the platform's; a nested list goes
+    on where its own operation is.
+    """
+    token = proxy.token(HOLDER, SCOPES)
+    _, _, body = await proxy.get("/me/friends?limit=100", token)
+    whole = [one["id"] for one in json.loads(body)["data"]]
+    paged, seen, target = [], [], "/me/friends?limit=3"
+    while target is not None:
+        _, _, body = await proxy.get(target, token)
+        page = json.loads(body)
+        paged += [one["id"] for one in page["data"]]
+        after = page["paging"].get("after")
+        seen += [after] if after is not None else []
+        target = None if after is None else f"/me/friends?limit=3&after={after}"
+    assert paged == whole
+    assert len(seen) == len(set(seen)) == (len(FRIENDS) - 1) // 3
+    assert {len(one) for one in seen} == {123}
+    _, body = await direct(proxy, "/me/friends?limit=3")
+    raw = json.loads(body)["paging"]["after"]
+    status, _, body = await proxy.get(f"/me/friends?limit=3&after={raw}", token)
+    assert (status, json.loads(body)["reason"]) == (400, "cursor_invalid")
+    _, _, body = await proxy.get("/me?fields=friends{name}", token)
+    after = json.loads(body)["friends"]["paging"]["after"]
+    status, _, body = await proxy.get(f"/people/{HOLDER}/friends?limit=100&after={after}", token)
+    assert status == 200
+    assert [one["id"] for one in json.loads(body)["data"]] == whole[-len(json.loads(body)["data"]) :]

@@ -211,7 +211,7 @@ def configure(
         **(app or {}),
     }
     (folder / "apps.yaml").write_text(yaml.safe_dump({"apps": [quiz]}))
-    for name in ("signing.key", "pseudonym.key"):
+    for name in ("signing.key", "pseudonym.key", "cursor.key"):
         private(folder / name, base64.b64encode(secrets.token_bytes(32)).decode())
     text, tokens = create({"tests": "admin"})
     private(folder / "admin-tokens.yaml", text)
@@ -223,6 +223,7 @@ def configure(
         "identity": {
             "issuers": [{"issuer": ISSUER, "audience": "api", "algorithms": ["EdDSA"], "jwks_file": "jwks.json"}]
         },
+        "cursors": {"keys": [{"file": "cursor.key"}]},
         "consent": {"path": "consent.sqlite3"},
         "audit": {
             "directory": "log",

@@ -23,6 +23,7 @@ from audit_proxy.core.catalog.model import (
     ResponsePlan,
 )
 from audit_proxy.core.catalog.overlay import OverlayError, apply_overlay
+from audit_proxy.core.catalog.paging import cursor_inside, cursors_of, header_cursor, servers, taken_by
 from audit_proxy.core.catalog.reviews import MARK, Reviews
 from audit_proxy.core.catalog.schema import SchemaCompiler
 
@@ -70,7 +71,15 @@ def compile_catalog(
         raise CatalogError(f"the document is not valid OpenAPI: {type(error).__name__}: {error}") from error
     if not operations:
         raise CatalogError("paths: no operation is described")
-    return Catalog(hash, tuple(operations), compiler.implies, dialect, tuple(dict.fromkeys(findings)))
+    return Catalog(
+        hash,
+        tuple(operations),
+        compiler.implies,
+        dialect,
+        tuple(dict.fromkeys(findings)),
+        servers=servers(document),
+        pages=any(one.cursors or any(cursors_of(one)) for one in operations),
+    )
 
 
 class _Compiler:
@@ -125,6 +134,12 @@ class _Compiler:
                     raise CatalogError(f"{self._where}: operationId {operation.id!r} is used twice")
                 ids.add(operation.id)
                 found.append(operation)
+        by_id = {operation.id: operation for operation in found}
+        for operation in found:
+            self._where = f"{operation.method} {operation.route}"
+            for place, cursor in cursors_of(operation):
+                if not cursor.link and taken_by(cursor, operation, by_id) is None:
+                    self._report(place, "x-cursor: not one parameter takes it, so it is withheld; say x-cursor-for")
         self._where = ""
         return found
 
@@ -155,6 +170,8 @@ class _Compiler:
         for path_name in path_names:
             parameters.setdefault(("path", path_name), Parameter(path_name, "path", required=True))
         named = self._named(name, responses, parameters)
+        body = self._body(raw, unjudged=unjudged)
+        taking = [*parameters.values(), *(body.parameters.values() if body is not None else ())]
         closed = not any(opens_up(media.field) for plan in responses.values() for media in plan.media.values())
         described = {
             "route": route,
@@ -174,7 +191,7 @@ class _Compiler:
             parameters=parameters,
             path_names=path_names,
             responses=responses,
-            body=self._body(raw, unjudged=unjudged),
+            body=body,
             fields_parameter=fields_parameter,
             named=named,
             unsaid=tuple(
@@ -186,6 +203,7 @@ class _Compiler:
             closed=closed,
             lists_people=_lists_people(parameters, named) if closed and method in ("get", "head") else frozenset(),
             header_names=self._headers(name, parameters),
+            cursors=() if unjudged else tuple(one for one in taking if one.cursor),
             units=self._reviews.operation(name, described, raw.get(MARK)),
         )
 
@@ -231,8 +249,12 @@ class _Compiler:
 
     def _response(self, answer: dict[str, Any], name: str, *, unjudged: bool) -> ResponsePlan:
         headers = set()
+        cursors = {}
         for header, raw in (answer.get("headers") or {}).items():
             described = self._deref(raw)
+            cursor = None if unjudged else header_cursor(described, f"{name}.{header}", self._report)
+            if cursor is not None:
+                cursors[header.lower()] = cursor
             if (
                 described.get("x-data-category") or self._deref(described.get("schema") or {}).get("x-data-category")
             ) == "none":
@@ -255,9 +277,9 @@ class _Compiler:
             plan = self._schemas.root(_event(described, raw) if events else described, name)
             lines = events or "ndjson" in lowered or "jsonl" in lowered
             if lines:  # a body of lines is judged as the list of its values
-                plan = Field(plan.name, frozenset(), item=plan, seeks=plan.seeks)
+                plan = Field(plan.name, frozenset(), item=plan, seeks=plan.seeks, pages=plan.pages)
             media[lowered] = MediaPlan(plan, lines=lines, events=events, named=named_in(plan))
-        return ResponsePlan(media, frozenset(headers), empty=not answer.get("content"))
+        return ResponsePlan(media, frozenset(headers), cursors, empty=not answer.get("content"))
 
     def _parameter(self, raw: dict[str, Any], fields_parameter: str | None) -> Parameter:
         schema = self._deref(raw.get("schema") or {})
@@ -266,9 +288,19 @@ class _Compiler:
         place = raw["in"]
         selector = place == "query" and raw["name"] == fields_parameter
         described = {**schema, **{key: one for key, one in raw.items() if key.startswith("x-")}}
-        return self._describer.parameter(
-            raw["name"], place, described, required=bool(raw.get("required")), selector=selector
+        return self._opened(
+            self._describer.parameter(
+                raw["name"], place, described, required=bool(raw.get("required")), selector=selector
+            )
         )
+
+    def _opened(self, parameter: Parameter) -> Parameter:
+        """A parameter whose cursor, if it takes one, can be opened there."""
+        if parameter.cursor and (parameter.place not in ("query", "body") or parameter.many):
+            raise CatalogError(
+                f"{self._where}: {parameter.name}: x-cursor goes on one value in the query or the body's top level"
+            )
+        return parameter
 
     def _body(self, raw: dict[str, Any], *, unjudged: bool) -> BodyPlan | None:
         described = self._deref(raw.get("requestBody")) if raw.get("requestBody") else None
@@ -281,8 +313,11 @@ class _Compiler:
             parts = [schema, *(self._deref(part) for part in schema.get("allOf") or ())]
             for part in parts:
                 for name, one in (part.get("properties") or {}).items():
-                    parameters[name] = self._describer.parameter(
-                        name, "body", self._deref(one), required=name in (part.get("required") or ())
+                    inner = self._deref(one)
+                    if cursor_inside(inner, self._deref, set()):
+                        self._report(name, "x-cursor: only the top level of a request's body is opened")
+                    parameters[name] = self._opened(
+                        self._describer.parameter(name, "body", inner, required=name in (part.get("required") or ()))
                     )
                 free = free or part.get("additionalProperties") is True
         media = frozenset(kind.lower() for kind in described.get("content") or {})

@@ -45,6 +45,7 @@ class Describer:
         names_person = any(one.get("x-data-subject") is not None for one in (*parts, *(items if many else ())))
         self._doubt(name, marked, found, scopes, names_person=names_person)
         item_kinds = _first(items, "type") if many else kinds
+        cursor = _first([*parts, *items] if place == "body" else marked, "x-cursor")
         enum = _first(items, "enum") or (_first(parts, "enum") if many else None) or ()
         return Parameter(
             name=name,
@@ -62,6 +63,8 @@ class Describer:
             fields_selector=selector,
             many=many,
             encoded_slash=place == "path" and _first(parts, "x-allow-encoded-slash") is True,
+            cursor=bool(cursor),
+            plain=frozenset(map(str, cursor.get("plain") or ())) if isinstance(cursor, dict) else frozenset(),
         )
 
     def _parts(self, schema: Any, depth: int) -> Iterator[dict[str, Any]]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from audit_proxy.core.catalog.expressions import parse_expression
-from audit_proxy.core.catalog.model import KEY, NONE, ConsentRule, Withhold
+from audit_proxy.core.catalog.model import KEY, NONE, ConsentRule, CursorFor, Withhold
+from audit_proxy.core.catalog.paging import cursor_for, cursor_kind
 
 _EXTENSIONS = frozenset(
     {
@@ -16,12 +17,14 @@ _EXTENSIONS = frozenset(
         "x-public-when",
         "x-withhold",
         "x-aggregate",
+        "x-cursor",
+        "x-cursor-for",
     }
 )
 _INSIDE = _EXTENSIONS | {"properties", "additionalProperties", "items", "required", "allOf", "oneOf", "anyOf"}
 _UNREAD = frozenset({"patternProperties", "dependentSchemas", "if", "unevaluatedProperties"})
 UNRESOLVABLE = "/\x00unresolvable"  # a subject that no body can name: what is unknown fails closed
-_LATER = frozenset({"x-cursor", "x-batch"})
+_LATER = frozenset({"x-batch"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,8 @@ class Flat:
     public_when: dict[str, frozenset[Any]] = field(default_factory=dict)
     withhold: Withhold | None = None
     aggregate: bool = False
+    cursors: set[str] = field(default_factory=set)  # x-cursor: "value", "url"
+    cursor_for: CursorFor | None = None
     discriminator: tuple[str, dict[str, dict[str, Any]]] | None = None
     composite: bool = False
 
@@ -230,6 +235,9 @@ class Layers:
             chosen = schema["x-withhold"]
             flat.withhold = Withhold(chosen) if chosen in ("drop", "null") else Withhold("constant", chosen)
         flat.aggregate = flat.aggregate or bool(schema.get("x-aggregate"))
+        if schema.get("x-cursor"):
+            flat.cursors.add(cursor_kind(schema, name, self._report))
+        flat.cursor_for = cursor_for(schema, name, self._report) or flat.cursor_for  # beside a $ref: the place's own
         for later in _LATER & schema.keys():
             self._report(name, f"{later} is not supported yet; it has no effect")
 

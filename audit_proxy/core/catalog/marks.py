@@ -7,7 +7,7 @@ from audit_proxy.core.catalog.model import ConsentRule, Field, ObjectPlan
 
 
 def mark(root: Field) -> None:
-    """Fills what is derived (``seeks``, ``seeking``, ``flat``, ``simple_subject``), over cycles too."""
+    """Fills what is derived (``seeks``, ``pages``, ``seeking``, ``flat``, ``simple_subject``), over cycles too."""
     places = [*walk(root)]
     fields = [one for one, _ in places]
     plans = {id(plan): plan for _, inside in places for plan in inside}
@@ -28,6 +28,11 @@ def mark(root: Field) -> None:
             )
             if seeks and not one.seeks:
                 one.seeks = changed = True
+            pages = one.cursor is not None or any(
+                child.pages for child in (*below, *([one.item] if one.item is not None else ()))
+            )
+            if pages and not one.pages:
+                one.pages = changed = True
     for plan in plans.values():
         plan.seeking = tuple((key, one) for key, one in plan.fields.items() if one.seeks)
         plan.flat = plan.additional is None and all(

@@ -43,6 +43,22 @@ class Withhold:
 DROP = Withhold()
 
 
+@dataclass(frozen=True, slots=True)
+class CursorFor:
+    """``x-cursor-for``: the operation whose parameter takes the cursors inside. ``parameter`` "": its only one."""
+
+    operation: str
+    parameter: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """``x-cursor``: paging state, which leaves sealed. ``link``: in the query of a URL."""
+
+    link: bool = False
+    taken_by: CursorFor | None = None  # None: by the operation that answers
+
+
 @dataclass(slots=True, eq=False)
 class Field:
     """A place in a response that holds a value."""
@@ -60,7 +76,9 @@ class Field:
     item: "Field | None" = None
     subject_self: bool = False  # the value itself is a subject's id (x-data-subject: "")
     about: tuple[str, ...] = ()  # expressions for whom a list or a scalar is about; an object's are its plan's
+    cursor: Cursor | None = None
     seeks: bool = False  # a subject context can begin here or below
+    pages: bool = False  # a cursor can stand here or below
 
     @property
     def personal(self) -> bool:
@@ -120,6 +138,8 @@ class Parameter:
     fields_selector: bool = False
     many: bool = False  # an array: comma-separated or repeated
     encoded_slash: bool = False  # in a path: may hold a slash, which is sent as %2F (x-allow-encoded-slash)
+    cursor: bool = False  # takes a sealed cursor (x-cursor)
+    plain: frozenset[str] = frozenset()  # cursors without state (the first page's, the end's): never sealed
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +163,7 @@ class ResponsePlan:
 
     media: Mapping[str, MediaPlan]
     headers: frozenset[str] = frozenset()
+    cursors: Mapping[str, Cursor] = field(default_factory=dict)  # those headers that hold paging state
     empty: bool = False  # described without content
 
 
@@ -179,6 +200,7 @@ class Operation:
     unsaid: tuple[tuple[str, Parameter], ...] = ()  # query parameters that mean something where they are not given
     lists_people: frozenset[str] = frozenset()  # query arrays of people, of whom those who refuse are not asked for
     header_names: frozenset[str] = frozenset()  # described header parameters, in lower case
+    cursors: tuple[Parameter, ...] = ()  # the parameters that take cursors
     units: tuple[Unit, ...] = ()  # what is reviewed of it: itself first, then the components with reviews of their own
 
     @property
@@ -200,6 +222,8 @@ class Catalog:
     scope_implies: Mapping[str, frozenset[str]]  # transitive closure
     dialect: str = "problem"
     findings: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()  # absolute URLs that the platform says it is at
+    pages: bool = False  # x-cursor stands somewhere in it
 
     def expand(self, scopes: Iterable[str]) -> frozenset[str]:
         """The scopes and all that they imply (``x-scope-implies``)."""

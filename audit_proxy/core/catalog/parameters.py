@@ -7,10 +7,12 @@ Invariants:
 - A person whom a parameter names must permit as one in the path does: anything but public content about a look-up, a
   filter or a sender leaves by that person's word too. Whoever of an array refuses is not asked for.
 - A token in a body is refused, also where the body is described as open: the platform could take it for the request's.
+- A cursor is judged as what it was before it was sealed; one that does not open is refused.
 - What is forwarded is rebuilt from the parse that was judged, never the bytes as they came.
 """
 
 import re
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,10 +22,16 @@ from audit_proxy.core.catalog.expressions import Named, in_request
 from audit_proxy.core.catalog.fields import parse_fields, select
 from audit_proxy.core.catalog.matcher import Match
 from audit_proxy.core.catalog.model import NONE, BodyPlan, Field, Operation, Parameter
-from audit_proxy.core.catalog.target import Target, encode_query, parse_query
+from audit_proxy.core.catalog.target import Target, encode_query, parse_query, with_query
 from audit_proxy.core.errors import Reason, Refusal
 
 NO_SCOPES: frozenset[str] = frozenset()
+Opener = Callable[[Parameter, str], str | None]
+"""The platform's own cursor in place of the sealed one that a parameter holds, or None where it does not open."""
+UNOPENED = Refusal(
+    Reason.cursor_invalid,
+    "the cursor was not given to this app and holder for this parameter, or is too old: begin with the first page",
+)
 _decoder = msgspec.json.Decoder()
 _INTEGER = re.compile(r"-?[0-9]{1,40}\Z")
 _NUMBER = re.compile(r"-?[0-9]{1,40}(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?\Z")
@@ -51,8 +59,24 @@ class Asked(msgspec.Struct):
     sent: Any = None  # that body's value; a form's fields, each with its values
 
 
-def judge_parameters(match: Match, target: Target, content_type: str, body: bytes) -> Asked | Refusal:
-    """Judges all parameters of a request. ``body`` is the whole body, b"" where there is none."""
+def open_cursors(operation: Operation, target: Target, opener: Opener) -> Target | Refusal:
+    """The target with the platform's own cursors in its query."""
+    query: list[tuple[str, str]] = []
+    for name, value in target.query:
+        parameter = operation.parameters.get(("query", name))
+        opened = opener(parameter, value) if parameter is not None and parameter.cursor else value
+        if opened is None:
+            return UNOPENED
+        query.append((name, opened))
+    return with_query(target, tuple(query))
+
+
+def judge_parameters(
+    match: Match, target: Target, content_type: str, body: bytes, opener: Opener | None = None
+) -> Asked | Refusal:
+    """Judges all parameters of a request. ``target``: with its cursors opened; ``body``: the whole body, b"" where there
+    is none, whose cursors ``opener`` opens.
+    """
     operation = match.operation
     asked = Asked()
     for name, value in zip(operation.path_names, match.path_values, strict=True):
@@ -65,7 +89,7 @@ def judge_parameters(match: Match, target: Target, content_type: str, body: byte
     refused = _query(operation, target, asked)
     if refused is not None:
         return refused
-    judged = _body(operation.body, content_type, body, asked)
+    judged = _body(operation.body, content_type, body, asked, opener)
     if operation.named and isinstance(judged, Asked):
         _name(match, target, judged)
     return judged
@@ -174,7 +198,9 @@ def _value(parameter: Parameter, value: str) -> Refusal | None:
     return None
 
 
-def _body(plan: BodyPlan | None, content_type: str, body: bytes, asked: Asked) -> Asked | Refusal:
+def _body(
+    plan: BodyPlan | None, content_type: str, body: bytes, asked: Asked, opener: Opener | None
+) -> Asked | Refusal:
     if not body:
         if plan is not None and plan.required:
             return Refusal(Reason.parameter_invalid, "a request body is required")
@@ -187,13 +213,13 @@ def _body(plan: BodyPlan | None, content_type: str, body: bytes, asked: Asked) -
     if media not in plan.media or ("charset" in options.lower() and "utf-8" not in options.lower()):
         return Refusal(Reason.request_not_inspectable, "the request body's media type is not described")
     if media == "application/x-www-form-urlencoded":
-        return _form(plan, body, asked)
+        return _form(plan, body, asked, opener)
     if media == "application/json" or media.endswith("+json"):
-        return _json(plan, body, asked)
+        return _json(plan, body, asked, opener)
     return Refusal(Reason.request_not_inspectable, "a request body of this media type cannot be inspected")
 
 
-def _json(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
+def _json(plan: BodyPlan, body: bytes, asked: Asked, opener: Opener | None) -> Asked | Refusal:
     try:
         value: Any = _decoder.decode(body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
@@ -202,12 +228,21 @@ def _json(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
         return Refusal(Reason.request_not_inspectable, "the request body must be a JSON object")
     if PARAMETER in value:
         return IN_BODY
-    for name, one in value.items():
+    for name, given in value.items():
         parameter = plan.parameters.get(name)
         if parameter is None:
             if plan.open and name.lower() not in plan.lowered:  # a platform may not tell case apart
                 continue
             return Refusal(Reason.parameter_not_described, "the operation describes no body property of this name")
+        if parameter.cursor and given is not None:
+            if given.__class__ not in (str, int):
+                return Refusal(Reason.parameter_invalid, f"body property {name!r} must be a cursor")
+            one = _opened_json(parameter, given, opener)
+            if one is None:
+                return UNOPENED
+            value[name] = one
+        else:
+            one = given
         if parameter.types and not parameter.many and not any(_is(one, kind) for kind in parameter.types):
             return Refusal(Reason.parameter_invalid, f"body property {name!r} has a type that is not described")
         refused = _sent(parameter, one, asked)
@@ -232,12 +267,20 @@ def _sent(parameter: Parameter, value: Any, asked: Asked) -> Refusal | None:
     return None
 
 
+def _opened_json(parameter: Parameter, given: str | int, opener: Opener | None) -> str | int | None:
+    """A body's cursor, as text or as the whole number that it was."""
+    opened = opener(parameter, str(given)) if opener is not None else None
+    if opened is not None and "integer" in parameter.types and _INTEGER.match(opened) is not None:
+        return int(opened)
+    return opened
+
+
 def _is(value: Any, kind: str) -> bool:
     expected = JSON_TYPES.get(kind)
     return expected is not None and isinstance(value, expected) and (kind == "boolean" or not isinstance(value, bool))
 
 
-def _form(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
+def _form(plan: BodyPlan, body: bytes, asked: Asked, opener: Opener | None) -> Asked | Refusal:
     try:
         pairs = parse_query(body.decode("ascii"))
     except UnicodeDecodeError:
@@ -247,10 +290,17 @@ def _form(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
     if any(name == PARAMETER for name, _ in pairs):
         return IN_BODY
     seen: set[str] = set()
-    for name, value in pairs:
+    sent: list[tuple[str, str]] = []
+    for name, given in pairs:
         parameter = plan.parameters.get(name)
         if parameter is None:
             return Refusal(Reason.parameter_not_described, "the operation describes no form field of this name")
+        value: str | None = given
+        if parameter.cursor:
+            value = opener(parameter, given) if opener is not None else None
+        if value is None:
+            return UNOPENED
+        sent.append((name, value))
         if name in seen and not parameter.many:
             return Refusal(Reason.parameter_invalid, f"form field {name!r} is given twice")
         seen.add(name)
@@ -258,6 +308,6 @@ def _form(plan: BodyPlan, body: bytes, asked: Asked) -> Asked | Refusal:
         if refused is not None:
             return refused
         _demand(parameter, value, asked)
-    asked.body = encode_query(pairs).encode()
-    asked.sent = {name: [value for key, value in pairs if key == name] for name in seen}
+    asked.body = encode_query(tuple(sent)).encode()
+    asked.sent = {name: [value for key, value in sent if key == name] for name in seen}
     return asked

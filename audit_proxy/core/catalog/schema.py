@@ -6,7 +6,8 @@ Invariants:
   that any of them names applies. Under ``oneOf``/``anyOf`` nothing tells which alternative an object is of: a place is
   classified only when every alternative that describes it classifies it, and what one alternative alone says (its
   category, that it is public) is no rule for the insides of the others.
-- A category, required scopes and a consent rule are inherited downwards; a new subject context resets the consent rule.
+- A category, required scopes, a consent rule and what cursors are for are inherited downwards; a new subject context
+  resets the consent rule.
 - What no schema describes has no plan, and so is unclassified.
 """
 
@@ -16,7 +17,7 @@ from typing import Any
 
 from audit_proxy.core.catalog.layers import UNRESOLVABLE, Flat, Layers, merged
 from audit_proxy.core.catalog.marks import mark
-from audit_proxy.core.catalog.model import KEY, ConsentRule, Field, ObjectPlan, Withhold
+from audit_proxy.core.catalog.model import KEY, ConsentRule, Cursor, CursorFor, Field, ObjectPlan, Withhold
 from audit_proxy.core.catalog.pointer import parse_pointer
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -29,6 +30,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "array": (),
 }
 _SCALARS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
+_CURSORS: frozenset[type] = frozenset({str, int, type(None)})
 _IDS = ("user.unique_id",)  # what a map's keys are, where they are ids
 
 
@@ -39,6 +41,7 @@ class Inherited:
     categories: tuple[str, ...] = ()
     scopes: frozenset[str] = frozenset()
     rule: ConsentRule = ConsentRule.subject
+    cursor_for: CursorFor | None = None
 
 
 class SchemaCompiler:
@@ -68,8 +71,14 @@ class SchemaCompiler:
         scopes = inherited.scopes | flat.scopes
         opens = any(pointer != KEY for pointer in flat.subjects)
         rule = _strictest(flat.rules) if flat.rules else (ConsentRule.subject if flat.opens else inherited.rule)
-        below = Inherited(merged(flat.inward) or inherited.categories, scopes, rule)
+        cursor_for = flat.cursor_for or inherited.cursor_for
+        below = Inherited(merged(flat.inward) or inherited.categories, scopes, rule, cursor_for)
         scalars = _scalars(flat.types)
+        cursor = None
+        if flat.cursors:  # a URL that some schema takes for a cursor as a whole is sealed as a whole
+            cursor = Cursor(flat.cursors == {"url"}, cursor_for)
+            scalars = _CURSORS
+            self._judge_cursor(flat, name)
         made = Field(
             name=name,
             scalars=scalars,
@@ -80,6 +89,7 @@ class SchemaCompiler:
             withhold=flat.withhold or Withhold(),
             subject_self="" in flat.subjects,
             about=tuple(flat.about),
+            cursor=cursor,
         )
         may_be_object = not flat.types or "object" in flat.types
         described = bool(flat.properties or flat.additional or flat.discriminator)
@@ -116,6 +126,12 @@ class SchemaCompiler:
             self._report(name, "unclassified: add x-data-category (or none)")
         return made
 
+    def _judge_cursor(self, flat: Flat, name: str) -> None:
+        if flat.types - {"string", "integer", "null"}:
+            self._report(name, "x-cursor goes on text or a whole number: anything else here is withheld")
+        if "integer" in flat.types:
+            self._report(name, "x-cursor on a number: the app gets text in its place")
+
     def _categories(self, flat: Flat, inherited: Inherited) -> tuple[str, ...]:
         if flat.unclassified_alternative and not flat.inward:
             return merged([*flat.categories, inherited.categories]) if inherited.categories else ()
@@ -127,7 +143,9 @@ class SchemaCompiler:
         flat = self._layers.flatten(schemas, name)
         categories = merged(flat.inward) or inherited.categories
         rule = _strictest(flat.rules) if flat.rules else (ConsentRule.subject if flat.opens else inherited.rule)
-        return self._object_of(flat, schemas, name, Inherited(categories, inherited.scopes | flat.scopes, rule))
+        cursor_for = flat.cursor_for or inherited.cursor_for
+        scopes = inherited.scopes | flat.scopes
+        return self._object_of(flat, schemas, name, Inherited(categories, scopes, rule, cursor_for))
 
     def _object_of(
         self, flat: Flat, schemas: list[tuple[dict[str, Any], bool]], name: str, inherited: Inherited

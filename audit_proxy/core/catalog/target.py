@@ -76,7 +76,11 @@ def parse_target(raw: str, *, encoded_slash: bool = False) -> Target | Refusal:
 
 def without_parameter(target: Target, name: str) -> Target:
     """The target without any query parameter of that name."""
-    query = tuple(pair for pair in target.query if pair[0] != name)
+    return with_query(target, tuple(pair for pair in target.query if pair[0] != name))
+
+
+def with_query(target: Target, query: tuple[tuple[str, str], ...]) -> Target:
+    """The target with another query, of decoded pairs."""
     path = target.text.partition("?")[0]
     return Target(target.segments, query, f"{path}?{encode_query(query)}" if query else path)
 

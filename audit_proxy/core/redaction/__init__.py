@@ -7,11 +7,12 @@ Invariants:
 - Nobody's id resolves to nothing: a subject context without a resolvable id is a third party without a grant.
 - ``disclosed`` lists exactly the personal fields that stand in the result; a result redacted again loses nothing more.
 - A refused person's object goes as a whole (policy ``drop``), with everything inside it.
+- Paging state leaves sealed or not at all, also where policy lets pass what nothing classifies.
 - Order and numbers stay; withheld list members leave no gap.
 """
 
-from audit_proxy.core.redaction.redactor import NOBODY, Redactor
+from audit_proxy.core.redaction.redactor import NOBODY, Redactor, Seal
 from audit_proxy.core.redaction.tables import GONE, Group, Redacted
 from audit_proxy.core.redaction.verdicts import Terms, VerdictCache, verdicts_of
 
-__all__ = ["GONE", "NOBODY", "Group", "Redacted", "Redactor", "Terms", "VerdictCache", "verdicts_of"]
+__all__ = ["GONE", "NOBODY", "Group", "Redacted", "Redactor", "Seal", "Terms", "VerdictCache", "verdicts_of"]

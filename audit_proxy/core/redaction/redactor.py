@@ -1,7 +1,7 @@
 """The walk over a parsed body: see the package for its invariants."""
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import chain, compress, repeat
 from operator import itemgetter
 from typing import Any
@@ -18,6 +18,10 @@ from audit_proxy.core.redaction.verdicts import Verdicts
 _CONTAINERS = (dict, list)
 _DICTS = {dict}
 NOBODY: Named = {}
+Seal = Callable[[Field, str | int, tuple[RawId, ...]], str | None]
+"""What leaves in place of paging state that stands at a place, inside what is about these people, who permit; None: nothing
+can.
+"""
 
 
 class Redactor:
@@ -30,14 +34,16 @@ class Redactor:
         *,
         max_depth: int = 64,
         named: Named = NOBODY,
+        seal: Seal | None = None,
     ) -> None:
-        """``named``: whom the plan's expressions reach."""
+        """``named``: whom the plan's expressions reach. Without ``seal`` all paging state is withheld."""
         self._permissions = permissions
         self._verdicts = verdicts
         self._pass_unclassified = verdicts.pass_unclassified
         self._nobody = verdicts.nobody
         self._max_depth = max_depth
         self._named = named
+        self._seal = seal
         self._contexts: dict[tuple[RawId, ...], Context] = {}
         self._disclosed: Notes = {}
         self._withheld: Notes = {}
@@ -100,6 +106,8 @@ class Redactor:
                     return value
                 self._refuse_value(place, value, context, depth)
                 return GONE
+        if place.cursor is not None and kind not in place.scalars:
+            return value if self._stands(place, value) else self._unsealable(place, context)
         if kind is dict:
             return self._object(place, value, context, depth)
         if kind is list:
@@ -118,8 +126,17 @@ class Redactor:
             return value
         if ground is Consent.unclassified:
             self._unclassified += 1
+        if allowed and place.cursor is not None and value is not None:
+            permitting = context.subjects if context.scopes is not None else ()
+            value = self._seal(place, value, permitting) if self._seal is not None else None
+            if value is None:
+                return self._unsealable(place, context)
         self._note(allowed, place, ground, context)
         return value if allowed else GONE
+
+    def _unsealable(self, place: Field, context: Context) -> Any:
+        self._withheld.setdefault((place, Consent.cursor_unsealable), []).append(context.subjects)
+        return GONE
 
     def _object(self, place: Field, value: dict[str, Any], context: Context, depth: int) -> Any:
         if depth <= 0:
@@ -191,7 +208,11 @@ class Redactor:
                     continue
                 result = self._value(place, one, context, depth - 1)
             elif (
-                one.__class__ in _CONTAINERS or place.subject_self or place.about or one.__class__ not in place.scalars
+                one.__class__ in _CONTAINERS
+                or place.subject_self
+                or place.about
+                or place.cursor is not None
+                or one.__class__ not in place.scalars
             ):
                 result = self._value(place, one, context, depth - 1)
             elif table.grounds[key] is Consent.unclassified and self._pass_unclassified:

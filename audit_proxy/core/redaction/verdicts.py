@@ -154,7 +154,8 @@ class Verdicts:
                 elif not place.categories:
                     continue
                 elif allowed:
-                    passing[key] = place.scalars
+                    if place.cursor is None:  # else it is sealed, one by one
+                        passing[key] = place.scalars
                 elif place.withhold.action == "drop":
                     dropping[key] = place.scalars
             table = context.tables[plan] = Table(plan, passing, dropping, grounds)

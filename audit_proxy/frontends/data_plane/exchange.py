@@ -28,7 +28,6 @@ from audit_proxy.frontends.data_plane.headers import (
     Headers,
     add_forwarding,
     as_spelled,
-    judged_response,
     to_upstream,
     whole_response,
 )
@@ -164,9 +163,9 @@ class Exchange:
                 async with asyncio.timeout(self._stages.upstream.limits.total_s):
                     raw, complete = await read_limited(answer, self._wire.response_body)
                 return await self._judge_whole(admission, Answer(status, answer.headers, raw, complete))
-            passing = self._passing(admission, status, answer.headers)
+            passing, lost = self._stages.passing(admission, status, answer.headers)
             try:
-                result = await stream.run(passing)
+                result = await stream.run(passing, lost)
             except AuditUnavailable:
                 return self._unrecorded(admission, status)
             if isinstance(result, Outcome):
@@ -189,13 +188,9 @@ class Exchange:
         if admission.method == "HEAD":
             outcome.body = outcome.content_type = None
             outcome.disclosed = ()
-        return await self._answer(admission, outcome, self._passing(admission, status, answer.headers), status)
-
-    @staticmethod
-    def _passing(admission: Admission, status: int, headers: Headers) -> CIMultiDict[str]:
-        assert admission.operation is not None  # admitted
-        described = admission.operation.response(status)
-        return judged_response(headers, described.headers if described is not None else frozenset())
+        passing, lost = self._stages.passing(admission, status, answer.headers)
+        outcome.withheld += lost
+        return await self._answer(admission, outcome, passing, status)
 
     async def _review(self, admission: Admission, status: int, headers: Headers, raw: bytes) -> Outcome:
         turned_away = await self._stages.reviewer.turn_away(admission, status)
@@ -330,7 +325,7 @@ class Exchange:
             else:
                 unbelieved = wire.gateway_headers
         credential = wire.credential
-        if enforce and wire.forward_token and admission.moved_token is not None:
+        if (enforce or admission.sent) and wire.forward_token and admission.moved_token is not None:
             credential = f"Bearer {admission.moved_token}"
 
         def made() -> CIMultiDict[str]:
@@ -350,9 +345,11 @@ class Exchange:
             return headers
 
         headers = self._fields.forwarded((judged, enforce, described, credential, unbelieved), made)
-        # enforce sends the form that was judged; monitor sends what came, save a token that is not to go on
+        # enforce sends the form that was judged; monitor sends what came, save sealed cursors and a token not to go on
         if enforce and admission.target is not None:
             target = admission.target.text
+        elif admission.sent is not None:
+            target = admission.sent
         else:
             target = incoming.raw_path if wire.forward_token else without_raw_parameter(incoming.raw_path, PARAMETER)
         return target, headers

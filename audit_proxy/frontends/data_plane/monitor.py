@@ -3,7 +3,7 @@
 Invariants:
 
 - Status, headers and body are the platform's (``passed``), whatever is judged and whatever fails. Only where the platform
-  gives no answer the app gets one of ours.
+  gives no answer the app gets one of ours. The platform gets what the app sent, but for sealed cursors, which are opened.
 - A request and its answer are held back for at most ``monitor.max_delay_ms`` together, beside the time in which the app
   sends its body: for the token, ids, consent, the body's end and the record. What is not decided by then passes undecided.
 - Every failure and every delay that was too long counts in ``fail_open_total{where}``. What is not recorded is told in a
@@ -158,7 +158,7 @@ class ModalExchange(Exchange):
             async with AsyncExitStack() as stack:
                 with nullcontext() if judged else app_ends(self._incoming):
                     await ask_for_body(self._incoming)
-                    answer = await stack.enter_async_context(self._ask(admission, self._whole_body()))
+                    answer = await stack.enter_async_context(self._ask(admission, self._whole_body(admission)))
                 self._upstream_s = time.perf_counter() - asked_at
                 if judged:
                     return await self._look(admission, answer)
@@ -173,9 +173,13 @@ class ModalExchange(Exchange):
         await self._tell(admission, outcome, 0)
         return response
 
-    def _whole_body(self) -> bytes | AsyncIterator[bytes] | None:
-        """The app's body as it came: what was read to be judged, and what may still follow."""
+    def _whole_body(self, admission: Admission) -> bytes | AsyncIterator[bytes] | None:
+        """The app's body as it came: what was read to be judged, and what may still follow. With a sealed cursor, the body
+        as it was judged.
+        """
         incoming = self._incoming
+        if admission.opened and admission.asked is not None:
+            return admission.asked.body
         if not incoming.body_exists:
             return None
         if incoming.content.at_eof():
@@ -247,6 +251,7 @@ class ModalExchange(Exchange):
         if raw is None:
             return await self._too_large(admission, answer.status)
         seen = await self._look_into(admission, answer.status, answer.headers, raw)
+        seen.withheld += self._stages.passing(admission, answer.status, answer.headers)[1]
         if admission.refusal is None and turned_away is None:
             return _unseen(None) if self._asked_for_something_else(answer, seen) else seen
         # enforce would not have looked into it

@@ -39,6 +39,7 @@ STATUS: dict[Reason, int] = {
     Reason.parameter_not_described: 400,
     Reason.parameter_invalid: 400,
     Reason.field_not_described: 400,
+    Reason.cursor_invalid: 400,
     Reason.scope_missing: 403,
     Reason.scope_not_approved: 403,
     Reason.app_unknown: 403,

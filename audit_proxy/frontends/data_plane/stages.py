@@ -3,12 +3,14 @@
 from dataclasses import dataclass
 
 from aiohttp import web
+from multidict import CIMultiDict
 
 from audit_proxy.core.errors import Refusal
-from audit_proxy.frontends.data_plane.headers import PeerTrust
+from audit_proxy.core.redaction import Group
+from audit_proxy.frontends.data_plane.headers import Headers, PeerTrust, judged_response
 from audit_proxy.frontends.data_plane.problems import challenge, problem, proxy_status
 from audit_proxy.frontends.data_plane.upstream import UpstreamClient
-from audit_proxy.pipeline.admit import Admitter
+from audit_proxy.pipeline.admit import Admission, Admitter
 from audit_proxy.pipeline.record import Recorder
 from audit_proxy.pipeline.review import Reviewer
 from audit_proxy.ports import Clock, Metrics
@@ -43,6 +45,18 @@ class Stages:
     metrics: Metrics
     clock: Clock
     wire: Wire
+
+    def passing(
+        self, admission: Admission, status: int, headers: Headers
+    ) -> tuple[CIMultiDict[str], tuple[Group, ...]]:
+        """The headers of a judged answer that pass, and what of their paging state is withheld."""
+        assert admission.operation is not None  # admitted
+        described = admission.operation.response(status)
+        passing = judged_response(headers, described.headers if described is not None else frozenset())
+        if described is None or not described.cursors:
+            return passing, ()
+        sealed, lost = self.reviewer.headers(admission, status, passing.items())
+        return CIMultiDict(sealed), lost
 
 
 def problem_response(wire: Wire, refusal: Refusal, audit_id: str | None, received: int | None = None) -> web.Response:

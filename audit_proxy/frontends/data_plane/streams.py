@@ -23,6 +23,7 @@ from audit_proxy.core.errors import AuditUnavailable, Reason, Refusal
 from audit_proxy.core.events import Cutter, UnitTooLong
 from audit_proxy.core.exchange import Response
 from audit_proxy.core.record import Record
+from audit_proxy.core.redaction import Group
 from audit_proxy.frontends.data_plane.coding import CodingError, decoder
 from audit_proxy.frontends.data_plane.problems import STATUS, proxy_status
 from audit_proxy.frontends.data_plane.stages import Stages
@@ -64,14 +65,14 @@ class JudgedStream:
     def applies(self) -> bool:
         return self._plan is not None
 
-    async def run(self, passing: CIMultiDict[str]) -> web.StreamResponse | Outcome:
+    async def run(self, passing: CIMultiDict[str], lost: tuple[Group, ...]) -> web.StreamResponse | Outcome:
         """The answer after its end, or the Outcome to answer with where it did not begin. ``passing``: headers that may
-        pass. Raises AuditUnavailable and what reading the platform raises, while the answer has not begun.
+        pass; ``lost``: what of them does not, recorded with the first chunk. Raises AuditUnavailable and what reading the platform raises, while the answer has not begun.
         """
         whole = False
         refusal: Refusal | None = None
         try:
-            outcome = await self._through(passing)
+            outcome = await self._through(passing, lost)
             if self._response is None:
                 return outcome or await self._review(b"")
             refusal = outcome.refusal if outcome is not None else None
@@ -96,7 +97,7 @@ class JudgedStream:
             self._cut_off()
         return self._response
 
-    async def _through(self, passing: CIMultiDict[str]) -> Outcome | None:
+    async def _through(self, passing: CIMultiDict[str], lost: tuple[Group, ...]) -> Outcome | None:
         """Releases chunk after chunk; the Outcome that ends the stream early, None at its end."""
         async with aclosing(self._chunks()) as chunks:
             try:
@@ -105,6 +106,8 @@ class JudgedStream:
                     withheld = outcome.refusal is not None and outcome.refusal.reason is Reason.not_found
                     if outcome.refusal is not None and (self._response is None or not withheld):
                         return outcome
+                    outcome.withheld += lost
+                    lost = ()
                     await self._release(outcome, passing)
             except (CodingError, UnitTooLong) as error:
                 too_long = isinstance(error, UnitTooLong)

@@ -229,6 +229,37 @@ def test_right_variants_load(ready, old, new):
     load(ready)
 
 
+@pytest.mark.parametrize(
+    ("keys", "what"),
+    [
+        ("[{ file: keys/none.key }]", "cursors.keys[0]: "),
+        ("[{ file: keys/cursor.key }, { file: keys/cursor.key }]", "cursors.keys[1]: is another key's"),
+        ("[{ file: keys/pseudonym.key }]", "cursors.keys[0]: is another key's"),
+        ("[{ file: keys/log-signing.key }]", "cursors.keys[0]: is another key's"),
+        ("[{ file: policy.yaml }]", "does not hold base64 text of 32 bytes"),
+        ("keys/cursor.key", "cursors.keys: must be a list"),
+    ],
+)
+def test_keys_of_cursors_are_judged_like_the_others(ready, keys, what):
+    """Each is there, private, of its length, and nobody else's."""
+    (ready.parent / "policy.yaml").chmod(0o600)
+    change(ready, "  keys:\n    - { file: keys/cursor.key }\n", f"  keys: {keys}\n")
+    assert any(what in one for one in problems(ready))
+
+
+def test_a_key_of_cursors_that_others_can_read_is_refused(ready):
+    (ready.parent / "keys/cursor.key").chmod(0o640)
+    assert any("cursors.keys[0]: " in one and "chmod 600" in one for one in problems(ready))
+
+
+@pytest.mark.parametrize(
+    "url", ["api.example.org", "https://api.example.org/v1", "https://u@api.example.org", "ftp://x"]
+)
+def test_the_public_address_is_one(ready, url):
+    change(ready, "# public_url: https://api.example.org ", f"public_url: {url} ")
+    assert any("data.public_url: must" in one for one in problems(ready))
+
+
 def test_http_for_keys_needs_the_unsafe_word(ready):
     change(ready, 'jwks_url: "https://issuer.example', 'jwks_url: "http://issuer.example')
     change(ready, "unsafe_jwks_over_http: false ", "unsafe_jwks_over_http: true ")
@@ -420,6 +451,7 @@ def test_the_shipped_configuration_shows_the_defaults():
     full = {
         "upstream": {"url": "https://x"}, "platform": {"openapi": "x"},
         "audit": {"signing_key": {"file": "keys/log-signing.key"}, "pseudonym_key": {"file": "keys/pseudonym.key"}},
+        "cursors": {"keys": [{"file": "keys/cursor.key"}]},
         "identity": {"issuers": [{"issuer": "x", "audience": "x", "algorithms": ["RS256"], "jwks_url": "https://x"}]},
     }  # fmt: skip
     defaults = json.loads(Settings.model_validate(full).model_dump_json())
