@@ -8,6 +8,7 @@ import yaml
 from typer.testing import CliRunner
 
 from audit_proxy.cli.app import app as cli
+from audit_proxy.core.detection.budgets import Signal
 from tests.simulator.monitoring import DEPLOY, needs, rules, run
 
 ROOT = DEPLOY.parent
@@ -58,6 +59,14 @@ def test_each_alert_says_what_to_do(name):
     else:
         assert set(rule["labels"]) == {"severity", "area"}
         assert rule["labels"]["severity"] in ("critical", "warning")
+
+
+def test_each_detector_has_its_alert():
+    """And what is none of these is an alert too, so that a new detector is not silent."""
+    exprs = [rule["expr"] for rule in RULES.values() if "audit_proxy:findings:" in rule["expr"]]
+    named = {found[1] for one in exprs if (found := re.search(r'detector="(\w+)"', one))}
+    (others,) = (found[1] for one in exprs if (found := re.search(r'detector!~"([\w|]+)"', one)))
+    assert named == {signal.value for signal in Signal} == set(others.split("|"))
 
 
 def test_each_alert_has_its_runbook_and_the_reverse():
