@@ -5,5 +5,6 @@
 that it has taken, ``pace`` how slow they may be; ``framing`` what is a request at all; ``peer`` who a verified client
 certificate names; ``headers`` what passes in each direction; ``coding`` content codings; ``streams`` answers judged chunk
 by chunk, ``relay`` bodies that pass unjudged; ``writes`` what is not safe to repeat; ``problems`` refusals on the wire;
-``upstream`` the client, ``asking`` its whole exchanges, ``deadlines`` their time limits; ``whole`` answers sent at once.
+``upstream`` the client, ``asking`` its whole exchanges, ``pool`` its connections, ``deadlines`` their time limits; ``whole``
+answers sent at once.
 """

@@ -13,6 +13,7 @@ from yarl import URL
 from audit_proxy.core.errors import Reason, Refusal
 from audit_proxy.frontends.data_plane.asking import FIELDS_MAX, HEAD_MAX, Asking, Head
 from audit_proxy.frontends.data_plane.deadlines import Deadlines
+from audit_proxy.frontends.data_plane.pool import Pool
 
 Body = bytes | aiohttp.StreamReader | AsyncIterator[bytes] | None
 _URLS_MAX = 10_000
@@ -69,7 +70,7 @@ class UpstreamClient:
     async def start(self) -> None:
         limits = self.limits
         self._deadlines = Deadlines(asyncio.get_running_loop())
-        connector = aiohttp.TCPConnector(limit=limits.connections, keepalive_timeout=30)
+        connector = Pool(limit=limits.connections, keepalive_timeout=30)
         self._asking = Asking(connector, self._origin, limits.connect_s)
         self._session = aiohttp.ClientSession(
             connector=connector,
