@@ -1,7 +1,7 @@
 """People as detection knows them: 64 bits of keyed BLAKE2b (RFC 7693), under a secret that the log does not use.
 
 Keyed before anything is hashed into a sketch: whoever knows a sketch's hash can choose ids that it counts as a few
-(docs/adr/0011). Apart from the log's keys: numbers that are kept in snapshots say nothing about pseudonyms in records.
+(docs/adr/0013). Apart from the log's keys: numbers that are kept in snapshots say nothing about pseudonyms in records.
 """
 
 from hashlib import blake2b
