@@ -44,6 +44,11 @@ COMMANDS = (
         "The audit log: read it, verify that nothing was altered or removed, prove single records.",
         "audit_proxy.cli.log:log_app",
     ),
+    Lazy(
+        "simulate",
+        "Harvests and ordinary use against the detection, on a virtual clock: what left before it was stopped.",
+        "audit_proxy.cli.simulate:simulate",
+    ),
 )
 
 
