@@ -46,6 +46,9 @@ _OVERRIDES = frozenset(
         "x-forwarded-server", "x-forwarded", "proxy", "proxy-host", "proxy-url",
     }
 )  # fmt: skip
+_NEVER = (  # on judged operations, also where a catalog describes them
+    _OURS | _OVERRIDES | {"range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since", "if-range"}
+)
 _REQUEST_ALLOWED = frozenset(
     {
         "accept",
@@ -114,7 +117,7 @@ def to_upstream(
     for name, value in headers.items():
         lowered = name.lower()
         if judged:
-            if lowered not in _REQUEST_ALLOWED and lowered not in described:
+            if lowered not in _REQUEST_ALLOWED and (lowered not in described or lowered in _NEVER):
                 continue
         elif lowered in _OURS or (lowered in _OVERRIDES and not overrides):
             continue
@@ -152,7 +155,7 @@ def judged_response(headers: Headers, described: frozenset[str]) -> CIMultiDict[
     result: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         lowered = name.lower()
-        if (lowered in _RESPONSE_ALLOWED or lowered in described) and lowered not in dropped:
+        if (lowered in _RESPONSE_ALLOWED or lowered in described) and lowered not in dropped and lowered not in HOP_BY_HOP:
             result.add(name, value)
     return result
 

@@ -3,7 +3,7 @@
 import pytest
 from multidict import CIMultiDict, CIMultiDictProxy
 
-from audit_proxy.frontends.data_plane.headers import PeerTrust, add_forwarding
+from audit_proxy.frontends.data_plane.headers import PeerTrust, add_forwarding, judged_response, to_upstream
 
 
 def forwarding(peer, headers=(), *, trusted=False):
@@ -38,3 +38,25 @@ def test_only_configured_networks_are_trusted(peer, trusted):
 
 def test_without_networks_nobody_is_trusted():
     assert "127.0.0.1" not in PeerTrust([])
+
+
+@pytest.mark.parametrize(
+    "name", ["Transfer-Encoding", "Content-Length", "Host", "Connection", "Upgrade", "Range", "If-None-Match"]
+)
+def test_a_description_passes_nothing_that_frames_or_conditions(name):
+    """A catalog that describes such a header, as vendors do, lets it through in neither direction of a judged operation."""
+    headers = CIMultiDictProxy(CIMultiDict({name: "chunked", "X-Version": "7"}))
+    described = frozenset({name.lower(), "x-version"})
+    asked = to_upstream(headers, judged=True, described=described, credential=None, forward_token=True)
+    assert name not in asked
+    assert asked["X-Version"] == "7"
+    if name in ("Transfer-Encoding", "Connection", "Upgrade"):
+        assert dict(judged_response(headers, described)) == {"X-Version": "7"}
+
+
+@pytest.mark.parametrize("name", ["X-HTTP-Method-Override", "X-Original-URL", "X-Forwarded-Method"])
+def test_a_description_passes_nothing_that_names_another_operation(name):
+    """What is judged is what is asked."""
+    headers = CIMultiDictProxy(CIMultiDict({name: "DELETE"}))
+    asked = to_upstream(headers, judged=True, described=frozenset({name.lower()}), credential=None, forward_token=True)
+    assert name not in asked
