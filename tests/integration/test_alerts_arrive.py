@@ -179,6 +179,13 @@ def queries(dashboard):
             yield panel["title"], query
 
 
+def evidence(name):
+    """Every query of an alert's runbook, one a line."""
+    text = (DEPLOY.parent / f"docs/runbooks/{name}.md").read_text()
+    for block in re.findall(r"```promql\n(.*?)```", text, re.DOTALL):
+        yield from block.splitlines()
+
+
 @pytest.mark.parametrize("name", DASHBOARDS)
 def test_dashboards_are_laid_out(name):
     """Each panel has a title, a place of its own on the grid, a unit and the chosen data source."""
@@ -195,7 +202,7 @@ def test_dashboards_are_laid_out(name):
 
 
 @needs("prometheus")
-async def test_what_dashboards_and_rules_ask_for_exists(tmp_path, upstream):
+async def test_what_dashboards_rules_and_runbooks_ask_for_exists(tmp_path, upstream):
     """Each query is taken by Prometheus, and each metric in it is one that a proxy exports or a rule records."""
     upstream.reply("/people/1", body={"id": "1", "name": "n"})
     (tmp_path / "proxy").mkdir()
@@ -216,6 +223,7 @@ async def test_what_dashboards_and_rules_ask_for_exists(tmp_path, upstream):
                 exported = {one["metric"] for one in described} | {"up"}
                 exprs = [(name, rule["expr"]) for name, rule in RULES.items()]
                 exprs += [(name, query) for one in DASHBOARDS.values() for name, query in queries(one)]
+                exprs += [(name, query) for name in RULES for query in evidence(name)]
                 for title, query in exprs:
                     await server.get("/api/v1/query", query=query)
                     for metric in METRIC.findall(query):
