@@ -191,7 +191,7 @@ def bounded(setting: Setting) -> list[Actor]:
     """Knows every limit and how windows turn, has as many tokens as it likes, and stays just under, for 90 days."""
     draw, one = setting.draw("bounded"), app("tightrope")
     daily = daily_allowance(setting, one)
-    return [insist(_spread(setting, draw, one, daily, 90))]
+    return [insist(_spread(setting, draw, one, daily, setting.scaled(90)))]
 
 
 def twice_the_budget(setting: Setting) -> list[Actor]:
@@ -199,7 +199,7 @@ def twice_the_budget(setting: Setting) -> list[Actor]:
     draw, one = setting.draw("twice"), app("double")
     limits, _ = setting.budgets.of(one, setting.begin)
     daily = min(limit.people for limit in limits[Signal.third_parties] if limit.window == "24h")
-    return [insist(_spread(setting, draw, one, 2 * daily, 30))]
+    return [insist(_spread(setting, draw, one, 2 * daily, setting.scaled(30)))]
 
 
 def daily_allowance(setting: Setting, one: App) -> float:
