@@ -70,10 +70,8 @@ class Asking:
                 max_headers=FIELDS_MAX,
             )
             _send(protocol, request)
-            while True:
-                message, payload = await protocol.read()
-                if not 100 <= message.code <= 199 or message.code == 101:  # interim answers: RFC 9110 section 15.2
-                    return Head(message, connection, payload), payload
+            message, payload = await _final(protocol)
+            return Head(message, connection, payload), payload
         except HttpProcessingError as error:
             connection.close()
             raise aiohttp.ClientPayloadError("not an answer in HTTP") from error
@@ -87,6 +85,16 @@ def _send(protocol: ResponseHandler, request: bytes) -> None:
     if transport is None or transport.is_closing():
         raise aiohttp.ServerDisconnectedError
     transport.write(request)
+
+
+async def _final(protocol: ResponseHandler) -> tuple[RawResponseMessage, aiohttp.StreamReader]:
+    """The answer that interim ones precede (RFC 9110 section 15.2). Raises HttpProcessingError."""
+    while True:
+        message, payload = await protocol.read()
+        if message.code == 101:
+            raise HttpProcessingError(message="another protocol, which nobody asked for")
+        if message.code > 199:
+            return message, payload
 
 
 class Head:

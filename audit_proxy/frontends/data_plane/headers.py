@@ -155,7 +155,11 @@ def judged_response(headers: Headers, described: frozenset[str]) -> CIMultiDict[
     result: CIMultiDict[str] = CIMultiDict()
     for name, value in headers.items():
         lowered = name.lower()
-        if (lowered in _RESPONSE_ALLOWED or lowered in described) and lowered not in dropped and lowered not in HOP_BY_HOP:
+        if (
+            (lowered in _RESPONSE_ALLOWED or lowered in described)
+            and lowered not in dropped
+            and lowered not in HOP_BY_HOP
+        ):
             result.add(name, value)
     return result
 
