@@ -30,7 +30,7 @@ def _group(outcomes: Iterable[Outcome], name: str) -> list[Outcome]:
 
 def attacks(free: list[Outcome], withheld: list[Outcome], peer: list[Outcome]) -> Iterator[str]:
     """One line for each attack. ``free``: without third-party consent; ``withheld``: with it; ``peer``: the limiter, without."""
-    yield "| attack | wanted | leaked, consent withheld by nobody | recall | time to detection | leaked, consent enforced | recall by attempts | time | leaked, rate limiter | recall, rate limiter |"
+    yield "| attack | wanted | leaked, everybody permitted | recall | time to detection | leaked, consent enforced | recall by attempts | time | leaked, rate limiter | recall, rate limiter |"
     yield "|---|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     for name in dict.fromkeys(one.scenario.name for one in free if one.scenario.kind is not Kind.benign):
         ours, enforced, theirs = _group(free, name), _group(withheld, name), _group(peer, name)
