@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from typing import Literal, Protocol
 
 from audit_proxy.core.consent import Standing
+from audit_proxy.core.detection.account import Kept, Status
+from audit_proxy.core.detection.findings import Finding, Verdict
+from audit_proxy.core.detection.uses import Use
 from audit_proxy.core.errors import Refusal
 from audit_proxy.core.exchange import Answer, Call
 from audit_proxy.core.identity import Identity
@@ -157,6 +160,42 @@ class ConsentLoad(Protocol):
         ...
 
 
+class Budgets(Protocol):
+    """Who reached whom, against the data budgets: ``core.detection.ledger.Ledger`` within one process. Apps by client id, people
+    and holders by key; ``now`` in seconds since the epoch.
+    """
+
+    def reserve(self, now: float, use: Use, *, acts: bool = True) -> Verdict:
+        """Judges a page that is about to leave and counts it, in one step. ``acts`` False: it leaves whatever is found."""
+        ...
+
+    def opened(self, finding: Finding, record: str) -> None:
+        """The finding was recorded under this id, and is open until somebody closes it."""
+        ...
+
+    def stored(self, app: str) -> Kept:
+        """What is to be stored of an app besides its counts."""
+        ...
+
+    def status(self, app: str) -> Status: ...
+
+    def blocks(self, app: str, holder: int, now: float) -> bool:
+        """Whether one holder's tokens are blocked in the app."""
+        ...
+
+    def blocks_any(self, app: str, now: float) -> bool:
+        """Whether any holder's are."""
+        ...
+
+
+class BudgetStore(Protocol):
+    """Where the apps' status is kept over a restart."""
+
+    def put(self, kept: Kept) -> None:
+        """Stores it, durably on return. Raises DetectionUnavailable."""
+        ...
+
+
 class AuditLog(Protocol):
     """The tamper-evident log of one writer."""
 
@@ -253,6 +292,7 @@ class Metrics(Protocol):
     def unmapped(self, app: str, ids: int) -> None: ...
     def record(self, kind: str) -> None: ...
     def fail_open(self, where: str) -> None: ...
+    def finding(self, app: str, detector: str, severity: str) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

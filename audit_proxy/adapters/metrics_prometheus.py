@@ -73,22 +73,25 @@ class PrometheusMetrics(Collector):
         self._unmapped: defaultdict[str, int] = defaultdict(int)
         self._records: defaultdict[str, int] = defaultdict(int)
         self._fail_open: defaultdict[str, int] = defaultdict(int)
+        self._findings: defaultdict[tuple[str, str, str], int] = defaultdict(int)
         self._stages = {"total": _Histogram(), "upstream": _Histogram(), "overhead": _Histogram()}
         self._commit = _Histogram()
         self._withdrawal = _Histogram()
         self._audit_failures = 0
         self._pushes: defaultdict[tuple[str, str], int] = defaultdict(int)
         self._gauges: dict[str, tuple[str, Callable[[], float | None]]] = {}
-        self._labelled: dict[str, tuple[str, str, Callable[[], Mapping[str, float]]]] = {}
+        self._labelled: dict[str, tuple[str, tuple[str, ...], Callable[[], Mapping[tuple[str, ...], float]]]] = {}
         registry.register(self)
 
     def gauge(self, name: str, text: str, read: Callable[[], float | None]) -> None:
         """A gauge read at scrape time; None leaves it out."""
         self._gauges[name] = (text, read)
 
-    def labelled_gauge(self, name: str, text: str, label: str, read: Callable[[], Mapping[str, float]]) -> None:
-        """A gauge for each value of a label, read at scrape time."""
-        self._labelled[name] = (text, label, read)
+    def labelled_gauge(
+        self, name: str, text: str, labels: tuple[str, ...], read: Callable[[], Mapping[tuple[str, ...], float]]
+    ) -> None:
+        """A gauge for each value of its labels, read at scrape time."""
+        self._labelled[name] = (text, labels, read)
 
     # -- ports.Metrics -----------------------------------------------------------------------------------------------
 
@@ -123,6 +126,9 @@ class PrometheusMetrics(Collector):
 
     def fail_open(self, where: str) -> None:
         self._fail_open[where] += 1
+
+    def finding(self, app: str, detector: str, severity: str) -> None:
+        self._findings[app, detector, severity] += 1
 
     # -- other parts' hooks ------------------------------------------------------------------------------------------
 
@@ -170,6 +176,7 @@ class PrometheusMetrics(Collector):
         yield counter("unmapped_ids", "Ids that mean no subject we know.", ["app"], single(self._unmapped))
         yield counter("audit_records", "Records written.", ["kind"], single(self._records))
         yield counter("fail_open", "Times a fail-open choice was taken.", ["where"], single(self._fail_open))
+        yield counter("findings", "Findings of detectors.", ["app", "detector", "severity"], self._findings)
         yield counter("audit_failures", "Flushes of the audit log that failed.", [], {(): self._audit_failures})
         yield counter(
             "audit_checkpoint_pushes", "Pushes of checkpoints off the machine.", ["target", "outcome"], self._pushes
@@ -189,10 +196,10 @@ class PrometheusMetrics(Collector):
             value = read()
             if value is not None:
                 yield GaugeMetricFamily(f"audit_proxy_{name}", text, value=value)
-        for name, (text, label, labelled) in self._labelled.items():
-            family_of_gauges = GaugeMetricFamily(f"audit_proxy_{name}", text, labels=[label])
+        for name, (text, labels, labelled) in self._labelled.items():
+            family_of_gauges = GaugeMetricFamily(f"audit_proxy_{name}", text, labels=labels)
             for key, value in labelled().items():
-                family_of_gauges.add_metric([key], value)
+                family_of_gauges.add_metric(key, value)
             yield family_of_gauges
         build = GaugeMetricFamily("audit_proxy_build_info", "The version that runs.", labels=["version"])
         build.add_metric([self._version], 1)

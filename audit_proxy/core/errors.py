@@ -49,6 +49,9 @@ class Reason(StrEnum):
     scope_not_approved = "scope_not_approved"
     app_unknown = "app_unknown"
     app_suspended = "app_suspended"
+    app_quarantined = "app_quarantined"  # it reached too many people; only a person releases it
+    holder_blocked = "holder_blocked"  # one user's tokens reached too many people in this app
+    over_budget = "over_budget"  # no new people for the app until its window has room
     # the platform's answer
     upstream_unreachable = "upstream_unreachable"
     upstream_timeout = "upstream_timeout"
@@ -89,6 +92,7 @@ class Consent(StrEnum):
     cursor_unsealable = "cursor_unsealable"  # paging state that no parameter takes, is too long, or leads elsewhere
     consent_not_loaded = "consent_not_loaded"
     consent_unavailable = "consent_unavailable"
+    over_budget = "over_budget"  # the page would have passed the app's budget
     app_restricted = "app_restricted"  # too many people: the app gets the data of its own users only
 
 
@@ -99,6 +103,7 @@ class Refusal:
     reason: Reason
     detail: str = ""
     scopes: frozenset[str] = frozenset()  # the scopes that would have sufficed, for RFC 6750's challenge
+    retry_after_s: int = 0  # 0: trying again later is no use, or nobody knows when
 
 
 class Unavailable(Exception):  # noqa: N818  (a condition of a dependency, not a bug of ours)
@@ -133,9 +138,17 @@ class KeysUnavailable(Unavailable):
     """The pseudonym keys cannot be changed now: their files cannot be written, or another process is changing them."""
 
 
+class DetectionUnavailable(Unavailable):
+    """What apps reached, or their status, cannot be stored now."""
+
+
 class LogUnusable(Exception):  # noqa: N818  (a fact about the directory, not a bug of ours)
     """The audit log cannot be opened: another process has it, or its files contradict its signed checkpoint."""
 
 
 class KeysUnusable(LogUnusable):
     """The keys that the audit log's pseudonyms come from are missing, damaged, or not those of this log."""
+
+
+class DetectionUnusable(LogUnusable):
+    """What was stored of apps' use and status cannot be read."""

@@ -91,7 +91,7 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True, kw_only=True):
     actor: str | None = None  # kinds admin and consent: the admin token's name
     action: str | None = None  # kinds admin and consent, e.g. "consent.put"
     target: dict[str, Any] | None = None  # kinds admin and consent: what was acted on, people as pseudonyms
-    detail: dict[str, Any] | None = None  # kind gap: what is missing and why
+    detail: dict[str, Any] | None = None  # kind gap: what is missing and why; kind finding: its numbers, in words too
 
 
 class _Head(msgspec.Struct, frozen=True):

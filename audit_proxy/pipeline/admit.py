@@ -29,6 +29,7 @@ from audit_proxy.core.identity import Identity
 from audit_proxy.core.inspection import RawId
 from audit_proxy.core.policy import App, AppStatus, Mode, Policy, RefusedThirdParty
 from audit_proxy.pipeline.permissions import NOBODY_KNOWN, Asker, Permissions, refusal_of
+from audit_proxy.pipeline.standings import Standings
 from audit_proxy.ports import AppRegistry, SubjectIds, TokenResolver
 
 BodyReader = Callable[[], Awaitable["bytes | Refusal"]]
@@ -96,6 +97,7 @@ class Admitter:
         apps: AppRegistry,
         ids: SubjectIds,
         permissions: Permissions,
+        standings: Standings,
         *,
         unsafe_token_in_query: bool = False,
         gateway: GatewayRules | None = None,
@@ -111,6 +113,7 @@ class Admitter:
         self._apps = apps
         self._ids = ids
         self._permissions = permissions
+        self._standings = standings
         self._gateway = gateway
         self._cursors = cursors
         self._unsafe_token_in_query = unsafe_token_in_query
@@ -144,7 +147,18 @@ class Admitter:
             return None
         if now >= identity.expires_at:
             return Refusal(Reason.token_expired, "the token has expired")
-        return _barred(self._app(identity.app))
+        app = self._app(identity.app)
+        return self._barred(app) or self._blocked(app, identity, now)
+
+    def _barred(self, app: App | None) -> Refusal | None:
+        if app is None:
+            return Refusal(Reason.app_unknown, "the app is not registered")
+        if app.status is not AppStatus.active:
+            return Refusal(Reason.app_suspended, "the app is suspended")
+        return self._standings.barred(app)
+
+    def _blocked(self, app: App | None, identity: Identity, now: float) -> Refusal | None:
+        return None if app is None else self._standings.blocked(app, identity.holder, now)
 
     def _app(self, client_id: str) -> App | None:
         return self._apps.find(client_id) or self._policy.profile(client_id)
@@ -163,6 +177,8 @@ class Admitter:
         identity, described = admission.identity, admission.described
         unknown = await self._map_holder(identity, admission) if identity is not None and identity.app_scoped else None
         refusal = admission.refusal or unknown
+        if refusal is None and admission.identity is not None:
+            refusal = self._blocked(admission.app, admission.identity, admission.now)
         if refusal is None:
             refusal = (
                 await self._judge(request, described, admission, read_body)
@@ -185,7 +201,7 @@ class Admitter:
             return found
         admission.identity = found
         admission.app = self._app(found.app)
-        return _barred(admission.app)
+        return self._barred(admission.app)
 
     async def _map_holder(self, identity: Identity, admission: Admission) -> Refusal | None:
         """Makes an app-scoped holder the subject that the id means; whoever is not mapped holds nothing."""
@@ -319,14 +335,6 @@ class Admitter:
         if needed and admission.missing <= granted:
             return Refusal(Reason.scope_not_approved, "the token has the scope, the app is not approved for it", best)
         return Refusal(Reason.scope_missing, "the token lacks a scope that the request needs", best)
-
-
-def _barred(app: App | None) -> Refusal | None:
-    if app is None:
-        return Refusal(Reason.app_unknown, "the app is not registered")
-    if app.status is not AppStatus.active:
-        return Refusal(Reason.app_suspended, "the app is suspended")
-    return None
 
 
 def _token_missing(operation: Operation) -> Refusal:

@@ -21,9 +21,11 @@ from audit_proxy.core.consent import (
 from audit_proxy.core.errors import Consent, ConsentUnavailable
 from audit_proxy.core.inspection import RawId
 from audit_proxy.core.policy import App, Policy
+from audit_proxy.pipeline.standings import Standings
 from audit_proxy.ports import ConsentStore
 
 NOBODY_KNOWN = Permission(None, Consent.subject_unmapped)
+RESTRICTED = Permission(None, Consent.app_restricted)
 
 
 class Asker(msgspec.Struct, frozen=True):
@@ -38,8 +40,9 @@ class Asker(msgspec.Struct, frozen=True):
 class Permissions:
     """Holds what the look-up needs; one instance serves all requests."""
 
-    def __init__(self, policy: Policy, consent: ConsentStore) -> None:
+    def __init__(self, policy: Policy, consent: ConsentStore, standings: Standings) -> None:
         self._policy = policy
+        self._standings = standings
         self._consent = consent
 
     async def of(
@@ -78,10 +81,16 @@ class Permissions:
             mark: third_party_permission(one, available, app.purpose, asker.now)
             for mark, one in dict(zip(marks, stands, strict=True)).items()
         }
+        if self.restricts(app):
+            permitted = {mark: one if one.scopes is None else RESTRICTED for mark, one in permitted.items()}
         found = dict(zip(subjects, map(permitted.__getitem__, marks), strict=True))
         for raw in mine:
             found[raw] = own
         return found, mine, own.scopes is not None
+
+    def restricts(self, app: App | None) -> bool:
+        """Whether the app gets the data of its tokens' holders only."""
+        return self._standings.restricts(app)
 
 
 def refusal_of(permission: Permission, requirements: tuple[frozenset[str], ...]) -> Consent | None:

@@ -79,6 +79,15 @@ class Recorder:
         self._at = 0
         self._scope_lists: dict[tuple[tuple[frozenset[str], ...], frozenset[str], frozenset[str]], Scopes] = {}
 
+    @property
+    def node(self) -> str:
+        """What records call this process."""
+        return self._node
+
+    def name(self, subject: str) -> str:
+        """The subject's pseudonym."""
+        return self._pseudonyms.pseudonyms((subject,))[0]
+
     def new_id(self, now: float) -> str:
         """A fresh record id (UUIDv7)."""
         if self._at >= len(self._pool):

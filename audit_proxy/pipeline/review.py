@@ -199,6 +199,7 @@ class Reviewer:
             holder_permits,
             refuser,
             admission.asked is not None and admission.asked.by_field,
+            self._permissions.restricts(admission.app),
             rule.refused_third_party or self._policy.refused_third_party,
             rule.unclassified or self._policy.unclassified,
         )

@@ -22,7 +22,7 @@ from audit_proxy.settings.validate import validated
 
 Window = Literal["1m", "5m", "1h", "24h", "7d", "30d", "90d"]
 HolderWindow = Literal["1h", "24h"]
-AttemptWindow = Literal["1h", "24h", "7d", "30d"]
+LongWindow = Literal["1h", "24h", "7d", "30d"]
 People = Annotated[int, Field(gt=0, le=2**53)]
 Share = Annotated[float, Field(gt=0, le=1)]
 Factor = Annotated[float, Field(ge=1, le=100)]
@@ -48,19 +48,19 @@ class LimitsEntry(Model):
     third_parties: dict[Window, People] | None = Field(
         default=None, description="People other than the token's holder whose data the app received."
     )
-    without_grant: dict[AttemptWindow, People] | None = Field(
+    without_grant: dict[LongWindow, People] | None = Field(
         default=None, description="People who gave the app no grant, asked for or received."
     )
-    missed: dict[AttemptWindow, People] | None = Field(
+    missed: dict[LongWindow, People] | None = Field(
         default=None, description="Ids that were looked up and not given, unknown or withheld."
     )
     per_holder: dict[HolderWindow, People] | None = Field(
         default=None, description="Third parties asked for or received with one holder's tokens for the app."
     )
-    owner: dict[AttemptWindow, People] | None = Field(
+    owner: dict[LongWindow, People] | None = Field(
         default=None, description="Third parties asked for or received by all apps of one owner together."
     )
-    fan_out: dict[Window, FanOut] | None = Field(default=None, description="Third parties received, by holders.")
+    fan_out: dict[LongWindow, FanOut] | None = Field(default=None, description="Third parties received, by holders.")
     coverage: dict[Window, Coverage] | None = Field(default=None, description="Third parties received, of everyone.")
 
     def limits(self) -> Limits:

@@ -34,8 +34,8 @@ async def open_pushes(settings: Checkpoints, metrics: PrometheusMetrics, stack: 
         metrics.labelled_gauge(
             "audit_checkpoint_push_age_seconds",
             "Since a target was known to have the newest checkpoint.",
-            "target",
-            pusher.ages,
+            ("target",),
+            lambda: {(target,): age for target, age in pusher.ages().items()},
         )
     else:
         _log.warning("checkpoints_stay_here", why="audit.checkpoints.targets is empty")

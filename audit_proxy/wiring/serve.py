@@ -25,6 +25,7 @@ from audit_proxy.frontends.data_plane.upstream import Limits, UpstreamClient
 from audit_proxy.pipeline.admit import Admitter
 from audit_proxy.pipeline.permissions import Permissions
 from audit_proxy.pipeline.record import Recorder
+from audit_proxy.pipeline.reserve import Reserver
 from audit_proxy.pipeline.review import Reviewer
 from audit_proxy.settings import admin_tokens
 from audit_proxy.settings.apps import OTHER
@@ -35,6 +36,7 @@ from audit_proxy.wiring.audit import open_audit
 from audit_proxy.wiring.certificates import Certificates
 from audit_proxy.wiring.cursors import open_cursors
 from audit_proxy.wiring.descriptors import connections_for
+from audit_proxy.wiring.detection import open_detection, tell
 from audit_proxy.wiring.identity import gateway_rules, open_tokens
 from audit_proxy.wiring.subject_ids import open_subject_ids
 
@@ -126,21 +128,26 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
     stack.push_async_callback(upstream.stop)
     recorder = Recorder(log, pseudonyms, catalog, policy, node)
     gateway = gateway_rules(settings.identity.gateway)
-    permissions = Permissions(policy, ConsentOfErased(consent, pseudonyms))
+    apps = FileApps(loaded.apps)
+    detection = await open_detection(loaded, apps, pseudonyms, clock, metrics, stack)
+    ledger, standings = detection.ledger, detection.standings
+    permissions = Permissions(policy, ConsentOfErased(consent, pseudonyms), standings)
     cursors = open_cursors(settings, catalog)
     stages = Stages(
         Admitter(
             catalog,
             policy,
             tokens,
-            FileApps(loaded.apps),
+            apps,
             ids,
             permissions,
+            standings,
             unsafe_token_in_query=settings.identity.unsafe_token_in_query,
             gateway=gateway,
             cursors=cursors,
         ),
         Reviewer(policy, ids, permissions, settings.limits.response_depth, cursors),
+        Reserver(ledger, detection.store, detection.keys, standings, recorder, metrics, tell),
         recorder,
         upstream,
         metrics,

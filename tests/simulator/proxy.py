@@ -267,8 +267,15 @@ async def serving(folder: Path, key: Ed25519PrivateKey, admin_token: str) -> Asy
 async def proxy_process(
     folder: Path, origin: str, openapi: dict[str, Any], *, exits: int = 0, **options: Any
 ) -> AsyncIterator[ProxyProcess]:
+    """Runs ``audit-proxy serve`` in a folder that it configures; ``options`` as for ``configure``, ``exits`` as below."""
+    async with process_of(configure(folder, origin, openapi, **options), exits=exits) as proxy:
+        yield proxy
+
+
+@contextlib.asynccontextmanager
+async def process_of(place: Place, *, exits: int = 0) -> AsyncIterator[ProxyProcess]:
     """Runs ``audit-proxy serve`` until the block ends, or ends it with SIGTERM then; it must exit with ``exits``."""
-    place = configure(folder, origin, openapi, **options)
+    folder = place.folder
     ports = folder / "ports.json"
     with _output(folder).open("wb") as output:
         process = await asyncio.create_subprocess_exec(

@@ -3,7 +3,7 @@
 Invariants:
 
 - What was counted is never taken back. A person who releases an app gives it a new allowance on top of what was counted.
-- An app's memory is bounded: of its holders those who reached for people most recently are watched one by one.
+- An app's memory is bounded (1 MB): of its holders those who reached for people most recently are watched one by one.
 """
 
 import hashlib
@@ -17,16 +17,18 @@ import msgspec
 from audit_proxy.core.detection.budgets import Limit, Limits, Signal
 from audit_proxy.core.detection.distinct import Distinct
 from audit_proxy.core.detection.findings import Finding
-from audit_proxy.core.detection.windows import WINDOWS
+from audit_proxy.core.detection.windows import BUCKETS, WINDOWS
 from audit_proxy.core.policy import App
 
-HOLDERS_WATCHED = 128  # of one app
+HOLDERS_WATCHED = 16  # of one app, one by one
+HOLDERS_SUMMED = 1_024  # of one app, in each of two days, by a sum that is never too low
 RECORDS_KEPT = 20  # the evidence of a finding
 FINDINGS_KEPT = 50
-_MOMENT_S = 1.0  # within it nobody is counted twice: the shortest window is a minute
+_REMEMBERED = 10_000  # of those counted in the open bucket; past that some are counted again, which changes nothing
 HOLDER_WINDOWS = {name: WINDOWS[name] for name in ("1h", "24h")}
-ATTEMPT_WINDOWS = {name: WINDOWS[name] for name in ("1h", "24h", "7d", "30d")}
-_DAY = {"24h": WINDOWS["24h"]}
+LONG_WINDOWS = {name: WINDOWS[name] for name in ("1h", "24h", "7d", "30d")}
+
+_NOTHING = (0, float("-inf"))
 
 
 class Status(StrEnum):
@@ -36,20 +38,23 @@ class Status(StrEnum):
 
 
 class Counter:
-    """Distinct people of one signal, and those counted within the last moment, who need no second look."""
+    """Distinct people of one signal, and those who are in the shortest window's open bucket, and so in every one: to count them
+    once more would change nothing.
+    """
 
-    __slots__ = ("_recent", "_until", "distinct")
+    __slots__ = ("_bucket_s", "_recent", "_until", "distinct")
 
-    def __init__(self, distinct: Distinct) -> None:
+    def __init__(self, distinct: Distinct, windows: Mapping[str, float] = WINDOWS) -> None:
         self.distinct = distinct
+        self._bucket_s = min(windows.values()) / BUCKETS
         self._recent: set[int] = set()
         self._until = float("-inf")
 
     def unseen(self, now: float, keys: AbstractSet[int]) -> AbstractSet[int]:
-        """Those who were not counted within the last moment."""
-        if now >= self._until:
+        """Those who are not known to be in every open bucket."""
+        if now >= self._until or len(self._recent) > _REMEMBERED:
             self._recent = set()
-            self._until = now + _MOMENT_S
+            self._until = (now // self._bucket_s + 1) * self._bucket_s
             return keys
         return keys - self._recent
 
@@ -104,10 +109,13 @@ class Account:
     """One app's state in memory. ``kept`` is what survives a restart besides the counters."""
 
     __slots__ = (
+        "_generation_ends",
+        "_reach",
+        "_reach_before",
         "app",
         "attempts",
         "by_holder",
-        "excess",
+        "carried",
         "holders",
         "kept",
         "limits",
@@ -116,35 +124,66 @@ class Account:
         "records",
         "taken",
         "told",
+        "wanted",
+        "watch_from",
     )
 
     def __init__(self, app: App, kept: Kept, counters: Mapping[str, bytes]) -> None:
         self.app = app
         self.kept = kept
-        self.taken = Counter(_restored(counters.get("taken")))
-        self.attempts = Counter(_restored(counters.get("attempts"), ATTEMPT_WINDOWS))
-        self.missed = Counter(_restored(counters.get("missed"), ATTEMPT_WINDOWS))
-        self.holders = Counter(_restored(counters.get("holders")))
-        self.excess = _restored(counters.get("excess"), _DAY)
+        self.taken = _counter(counters.get("taken"), WINDOWS, 12)
+        self.attempts = _counter(counters.get("attempts"), LONG_WINDOWS, 11)
+        self.missed = _counter(counters.get("missed"), LONG_WINDOWS, 10)
+        self.holders = _counter(counters.get("holders"), LONG_WINDOWS, 11)
+        # whom it took and whom it was refused, while it asks for more than it may
+        self.wanted = Distinct.restore(counters["wanted"]) if "wanted" in counters else None
         self.by_holder: OrderedDict[int, Counter] = OrderedDict()
+        self.carried: dict[int, tuple[int, float]] = {}  # holder -> people, until when they count
         for name, data in counters.items():
             if name.startswith("holder:"):
-                self.by_holder[int(name[7:])] = Counter(Distinct.restore(data))
+                holder, people, until = name[7:].split(":")
+                self.by_holder[int(holder)] = _counter(data, HOLDER_WINDOWS, 9)
+                self.carried[int(holder)] = (int(people), float(until))
         self.records: deque[str] = deque(kept.records, RECORDS_KEPT)
         self.told: dict[tuple[Signal, str, str, bool], float] = {}
         self.limits: Limits = {}
         self.limits_until = float("-inf")
+        self.watch_from = 0.0
+        self._reach: dict[int, int] = {}
+        self._reach_before: dict[int, int] = {}
+        self._generation_ends = float("-inf")
 
-    def watched(self, holder: int) -> Counter:
-        """The counter of one holder; the one not seen for longest makes room."""
+    def watched(self, now: float, holder: int, people: int) -> Counter | None:
+        """The counter of one holder who may be near a limit, None for the many who cannot be: those whose pages since yesterday
+        hold no more than half as many ``people`` together. Of those watched the one not seen for longest makes room.
+        """
         found = self.by_holder.get(holder)
-        if found is None:
-            if len(self.by_holder) >= HOLDERS_WATCHED:
-                self.by_holder.popitem(last=False)
-            found = self.by_holder[holder] = Counter(Distinct(HOLDER_WINDOWS, exact_max=256, lg_k=9))
-        else:
+        if found is not None:
             self.by_holder.move_to_end(holder)
+            return found
+        if now >= self._generation_ends or len(self._reach) >= HOLDERS_SUMMED:
+            self._reach_before, self._reach = self._reach, {}
+            self._generation_ends = now + HOLDER_WINDOWS["24h"]
+        reach = self._reach[holder] = self._reach.get(holder, 0) + people
+        if reach + self._reach_before.get(holder, 0) <= self.watch_from:
+            return None
+        if len(self.by_holder) >= HOLDERS_WATCHED:
+            self.carried.pop(self.by_holder.popitem(last=False)[0], None)
+        found = self.by_holder[holder] = _counter(None, HOLDER_WINDOWS, 9, exact_max=64)
+        self.carried[holder] = (reach - people + self._reach_before.get(holder, 0), now + HOLDER_WINDOWS["24h"])
         return found
+
+    def carries(self, now: float, holder: int | None) -> int:
+        """How many people at most one holder's pages held before that holder was watched."""
+        people, until = self.carried.get(holder, _NOTHING) if holder is not None else _NOTHING
+        return people if now < until else 0
+
+    def wants(self, now: float, keys: AbstractSet[int]) -> dict[str, float]:
+        """How many people the app took or was refused, by window, once these were refused it."""
+        if self.wanted is None:
+            self.wanted = Distinct.restore(self.taken.distinct.snapshot())
+        self.wanted.add(now, keys)
+        return self.wanted.counts(now)
 
     def blocks(self, holder: int, now: float) -> bool:
         until = self.kept.blocked.get(holder)
@@ -172,9 +211,11 @@ class Account:
             for limit, people in reached
             if people
         ]
-        self.excess = Distinct(_DAY)
+        self.wanted = None
         self.told = {}
         self.by_holder.clear()
+        self.carried.clear()
+        self._reach, self._reach_before = {}, {}
 
     def counters(self) -> dict[str, bytes]:
         """What the counters hold, by name."""
@@ -183,16 +224,22 @@ class Account:
             "attempts": self.attempts.distinct,
             "missed": self.missed.distinct,
             "holders": self.holders.distinct,
-            "excess": self.excess,
-            **{f"holder:{key}": counter.distinct for key, counter in self.by_holder.items()},
+            **{
+                f"holder:{holder}:{self.carried[holder][0]}:{self.carried[holder][1]!r}": counter.distinct
+                for holder, counter in self.by_holder.items()
+            },
         }
+        if self.wanted is not None:
+            named["wanted"] = self.wanted
         return {name: distinct.snapshot() for name, distinct in named.items()}
 
     def memory(self) -> int:
         """Bytes of its counters, an upper estimate."""
         counters = (self.taken, self.attempts, self.missed, self.holders, *self.by_holder.values())
-        return self.excess.memory() + sum(one.distinct.memory() for one in counters)
+        wanted = 0 if self.wanted is None else self.wanted.memory()
+        return wanted + sum(one.distinct.memory() for one in counters)
 
 
-def _restored(data: bytes | None, windows: Mapping[str, float] = WINDOWS) -> Distinct:
-    return Distinct(windows) if data is None else Distinct.restore(data)
+def _counter(data: bytes | None, windows: Mapping[str, float], lg_k: int, *, exact_max: int = 256) -> Counter:
+    distinct = Distinct(windows, exact_max=exact_max, lg_k=lg_k) if data is None else Distinct.restore(data)
+    return Counter(distinct, windows)

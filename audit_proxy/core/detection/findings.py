@@ -43,13 +43,13 @@ _WINDOWS = {
     "90d": "90 days",
 }
 _SEEN = {
-    Signal.third_parties: "took the data of {value} people other than its users within {window}",
+    Signal.third_parties: "reached for {value} people other than its users within {window}",
     Signal.without_grant: "asked for {value} people who gave it no grant within {window}",
     Signal.missed: "looked up {value} ids in vain within {window}",
-    Signal.fan_out: "took the data of {value} people other than its users within {window}, far more than its users explain",
-    Signal.coverage: "took the data of {value} people within {window}, a share of everyone known",
+    Signal.fan_out: "reached for {value} people other than its users within {window}, far more than its users explain",
+    Signal.coverage: "reached for {value} people within {window}, a share of everyone known",
     Signal.per_holder: "reached for {value} people with one user's tokens within {window}",
-    Signal.owner: "and the other apps of its owner reached for {value} people within {window}",
+    Signal.owner: "and its owner's other apps reached for {value} people within {window}",
 }
 _DONE = {
     Action.allow: "nothing was done",
@@ -62,7 +62,7 @@ _DONE = {
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """``value`` and ``limit`` in people. ``since``: when the app's present excess or approach began, seconds since the epoch.
+    """``value`` and ``limit`` in people; the value with the page at hand, and with what was refused before. ``since``: when the app's present excess or approach began, seconds since the epoch.
     ``records``: ids of the last audit records behind it.
     """
 

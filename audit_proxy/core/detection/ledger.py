@@ -6,18 +6,19 @@ Invariants:
   first. A page that would pass a limit does not leave; what is reserved is never given back.
 - One holder's excess blocks that holder in that app. The app is restricted, then quarantined, only where several holders or
   an app-only token are behind an excess: nobody shuts an app down with one user's token.
-- An app that stops asking when it is throttled is not taken further; one that goes on is judged by all it asked for.
+- The first page over a limit is throttled, however large it is. An app that stops asking then is not taken further; one that
+  goes on is judged by all it asked for.
 - Only a person lifts a restriction or a quarantine; a protected app is never quarantined by a machine.
 - Time never runs backwards: an earlier ``now`` than the last one counts as the last one.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
 from typing import NamedTuple
 
 from audit_proxy.core.detection.account import (
-    ATTEMPT_WINDOWS,
     FINDINGS_KEPT,
+    LONG_WINDOWS,
     Account,
     Counter,
     Kept,
@@ -36,6 +37,7 @@ _TAKEN = (Signal.third_parties, Signal.fan_out, Signal.coverage)  # all of the p
 _SEVERITY = {action: rank for rank, action in enumerate(Action)}
 _BEHIND_MAX = 1_000  # holders remembered behind one excess
 _EVERYONE = {"90d": WINDOWS["90d"]}
+_ONE_IN = 64  # of all people is counted to know how many there are: keys are as good as random
 _NOBODY = dict.fromkeys(WINDOWS, 0.0)
 
 
@@ -52,15 +54,21 @@ class _Hit(NamedTuple):
         """Whether the page would pass the limit."""
         return self.new > 0 and self.value > self.cap
 
+    def asking(self, wanted: Mapping[str, float]) -> "_Hit":
+        """With all that was refused."""
+        return self._replace(value=max(self.value, wanted[self.limit.window]))
+
 
 class Ledger:
     """All apps' accounts, and those of their owners and of the platform."""
 
-    def __init__(self, budgets: Budgets) -> None:
+    def __init__(self, budgets: Budgets, groups: Collection[str] | None = None) -> None:
+        """``groups``: owners of several apps, whose apps are counted together; None: every owner's are."""
         self.budgets = budgets
+        self._groups = groups
         self.accounts: dict[str, Account] = {}
         self._owners: dict[str, Counter] = {}
-        self._everyone = Counter(Distinct(_EVERYONE, lg_k=14))
+        self._everyone = Distinct(_EVERYONE, lg_k=14)
         self._now = float("-inf")
         self.changed: set[str] = set()  # apps with anything to be stored
 
@@ -83,14 +91,18 @@ class Ledger:
                 account.holders.add(now, holder)
         restricted = acts and kept.status is Status.restricted
         pages = self._pages(now, account, use)
-        hits = [hit for page in pages for hit in self._hits(now, account, *page)]
+        hits = [hit for page in pages for hit in self._hits(now, account, use, *page)]
         verdict = self._judge(now, account, use, hits, acts=acts, restricted=restricted) if hits else ALLOWED
         if restricted and use.third_parties and verdict.releases:  # judged before the restriction came
             verdict = Verdict(Action.throttle, verdict.findings, self._wait("1h"))
         leaves = verdict.releases or not acts
         for counter, keys, _ in pages:
-            if keys and (leaves or counter is not account.taken):
-                counter.add(now, keys if counter is not account.taken else keys & use.third_parties)
+            if counter is not account.taken:
+                counter.add(now, keys)
+            elif leaves and (left := keys & use.third_parties):
+                counter.add(now, left)
+                if account.wanted is not None:
+                    account.wanted.add(now, left)
         if leaves and use.categories:
             kept.categories.update(dict.fromkeys(use.categories, now))
         if pages:
@@ -120,30 +132,38 @@ class Ledger:
         pages: list[tuple[Counter, AbstractSet[int], tuple[Limit, ...]]] = []
         if third and (new := account.taken.unseen(now, third)):
             pages.append((account.taken, new, limits[Signal.third_parties]))
-            if self.budgets.population is None:
-                self._everyone.add(now, new)
+            if self.budgets.population is None and (some := [one for one in new if not one % _ONE_IN]):
+                self._everyone.add(now, some)
         if use.without_grant and (new := account.attempts.unseen(now, use.without_grant)):
             pages.append((account.attempts, new, limits.get(Signal.without_grant, ())))
         if use.missed and (new := account.missed.unseen(now, use.missed)):
             pages.append((account.missed, new, limits.get(Signal.missed, ())))
         if reached:
             if use.holder is not None:
-                counter = account.watched(use.holder)
-                if new := counter.unseen(now, reached):
-                    pages.append((counter, new, limits.get(Signal.per_holder, ())))
-            if use.app.owner:
+                watched = account.watched(now, use.holder, len(reached))
+                if watched is not None and (new := watched.unseen(now, reached)):
+                    pages.append((watched, new, limits.get(Signal.per_holder, ())))
+            if use.app.owner and (self._groups is None or use.app.owner in self._groups):
                 counter = self._owner(use.app.owner)
                 if new := counter.unseen(now, reached):
                     pages.append((counter, new, limits.get(Signal.owner, ())))
         return pages
 
     def _hits(
-        self, now: float, account: Account, counter: Counter, keys: AbstractSet[int], limits: tuple[Limit, ...]
+        self,
+        now: float,
+        account: Account,
+        use: Use,
+        counter: Counter,
+        keys: AbstractSet[int],
+        limits: tuple[Limit, ...],
     ) -> Iterator[_Hit]:
         """The limits that the page passes or comes near to."""
         if not limits:
             return
-        counts, warn_at, most = counter.distinct.counts(now), self.budgets.warn_at, len(keys)
+        counts, warn_at = counter.distinct.counts(now), self.budgets.warn_at
+        carried = account.carries(now, use.holder) if limits[0].signal is Signal.per_holder else 0
+        most = len(keys) + carried
         for limit in limits:
             if counts[limit.window] + most >= limit.people * warn_at:
                 break
@@ -152,7 +172,7 @@ class Ledger:
         fresh = counter.distinct.fresh(now, keys)
         for limit in limits:
             new = fresh[limit.window]
-            value = counts[limit.window] + new
+            value = counts[limit.window] + new + carried
             if value < limit.people * warn_at:
                 continue
             cap = self._cap(limit, account, now)
@@ -165,7 +185,7 @@ class Ledger:
             grows = account.holders.distinct.counts(now)[limit.window]
         elif limit.signal is Signal.coverage:
             known = self.budgets.population
-            grows = self._everyone.distinct.counts(now)["90d"] if known is None else known
+            grows = self._everyone.counts(now)["90d"] * _ONE_IN if known is None else known
         cap = max(limit.people, limit.per * grows)
         return cap + account.allowance(limit, now) if account.kept.allowances else cap
 
@@ -173,14 +193,14 @@ class Ledger:
         self, now: float, account: Account, use: Use, hits: list[_Hit], *, acts: bool, restricted: bool
     ) -> Verdict:
         """The verdict on a page with hits, and what becomes of the app."""
+        actions = {hit: Action.warn for hit in hits if not hit.over}
         over = [hit for hit in hits if hit.over]
-        actions = dict.fromkeys(hits, Action.warn)
         if over:
             self._blame(now, account, use)
-            excess = account.excess.counts(now)["24h"]
+            wanted = account.wants(now, use.third_parties | use.held_back)
             several = self._several(account, now, use)
-            for hit in over:
-                actions[hit] = self._action(account, use, hit, excess, several=several)
+            over = [hit.asking(wanted) if hit.limit.signal in _TAKEN else hit for hit in over]
+            actions |= {hit: self._action(now, account, use, hit, several=several, acts=acts) for hit in over}
         worst = max(over, key=lambda hit: _SEVERITY[actions[hit]], default=None)
         action = Action.allow if worst is None else actions[worst]
         findings = tuple(self._findings(now, account, actions, acts=acts, restricted=restricted))
@@ -194,13 +214,12 @@ class Ledger:
         return Verdict(action, findings, self._wait(worst.limit.window))
 
     def _blame(self, now: float, account: Account, use: Use) -> None:
-        """Notes who is behind an excess, and whom it is about."""
+        """Notes who is behind an excess."""
         kept = account.kept
         if use.holder is None:
             kept.app_only_at = now
         elif use.holder in kept.behind or len(kept.behind) < _BEHIND_MAX:
             kept.behind[use.holder] = now
-        account.excess.add(now, use.third_parties | use.held_back)
 
     def _several(self, account: Account, now: float, use: Use) -> bool:
         """Whether the app itself is behind an excess: app-only tokens, or several holders within a day."""
@@ -213,17 +232,18 @@ class Ledger:
         kept.behind = {holder: at for holder, at in kept.behind.items() if now - at < DAY_S}
         return len(kept.behind) >= several
 
-    def _action(self, account: Account, use: Use, hit: _Hit, excess: float, *, several: bool) -> Action:
+    def _action(self, now: float, account: Account, use: Use, hit: _Hit, *, several: bool, acts: bool) -> Action:
         """What a passed limit leads to."""
         if hit.limit.signal is Signal.per_holder:
             return Action.block_holder
         budgets = self.budgets
-        demand = hit.value - hit.new + excess if hit.limit.signal in _TAKEN else hit.value
-        if demand < hit.cap * budgets.restrict_at:
+        throttled = account.told.get((hit.limit.signal, hit.limit.window, Action.throttle.value, acts))
+        first = throttled is None or now - throttled >= WINDOWS[hit.limit.window]
+        if first or hit.value < hit.cap * budgets.restrict_at:
             return Action.throttle
         if not several:
             return Action.block_holder
-        if demand < hit.cap * budgets.quarantine_at or budgets.protects(use.app.id):
+        if hit.value < hit.cap * budgets.quarantine_at or budgets.protects(use.app.id):
             return Action.throttle if account.kept.status is Status.restricted else Action.restrict
         return Action.quarantine
 
@@ -275,6 +295,11 @@ class Ledger:
         account = self.accounts.get(app)
         return account is not None and account.blocks(holder, self._later(now))
 
+    def blocks_any(self, app: str, now: float) -> bool:
+        """Whether anybody's tokens are blocked in an app."""
+        account = self.accounts.get(app)
+        return account is not None and any(now < until for until in account.kept.blocked.values())
+
     def account(self, app: App, now: float) -> Account:
         """The app's account, with the limits of this moment."""
         account = self.accounts.get(app.id)
@@ -298,6 +323,7 @@ class Ledger:
         taken = tuple(one for signal in _TAKEN for one in limits.get(signal, ()))
         account.limits = {**limits, Signal.third_parties: taken}
         account.limits_until = until
+        account.watch_from = min((one.people for one in limits.get(Signal.per_holder, ())), default=float("inf")) / 2
 
     # -- what people decide ------------------------------------------------------------------------------------------
 
@@ -349,7 +375,7 @@ class Ledger:
     def _owner(self, owner: str) -> Counter:
         found = self._owners.get(owner)
         if found is None:
-            found = self._owners[owner] = Counter(Distinct(ATTEMPT_WINDOWS))
+            found = self._owners[owner] = Counter(Distinct(LONG_WINDOWS), LONG_WINDOWS)
         return found
 
     @staticmethod
@@ -370,15 +396,14 @@ class Ledger:
         """Puts back the owners' counters and the platform's. Raises ValueError."""
         for name, data in counters.items():
             if name == "everyone":
-                self._everyone = Counter(Distinct.restore(data))
+                self._everyone = Distinct.restore(data)
             else:
-                self._owners[name.removeprefix("owner:")] = Counter(Distinct.restore(data))
+                self._owners[name.removeprefix("owner:")] = Counter(Distinct.restore(data), LONG_WINDOWS)
 
     def shared(self) -> dict[str, bytes]:
         """The owners' counters and the platform's, by name."""
-        named = {f"owner:{owner}": one.distinct for owner, one in self._owners.items()} | {
-            "everyone": self._everyone.distinct
-        }
+        named = {f"owner:{owner}": one.distinct for owner, one in self._owners.items()}
+        named["everyone"] = self._everyone
         return {name: distinct.snapshot() for name, distinct in named.items()}
 
     def stored(self, app: str) -> Kept:

@@ -5,7 +5,7 @@ from collections.abc import Set as AbstractSet
 
 import msgspec
 
-from audit_proxy.core.errors import Consent
+from audit_proxy.core.errors import Consent, Reason
 from audit_proxy.core.policy import App
 from audit_proxy.core.record import Group, Record
 
@@ -87,7 +87,10 @@ def use_in(record: Record, app: App, key: Callable[[str], int]) -> Use:
             if group.relation == "third_party"
         ]
 
-    withheld = (*record.withheld, *(record.would.withheld if record.would is not None else ()))
+    would = record.would
+    withheld = (*record.withheld, *(would.withheld if would is not None else ()))
+    if (would.reason if would is not None else record.reason) == Reason.not_found:
+        withheld = ()  # nobody was found: what was looked up counts, and nothing else
     return use_of(
         app,
         key(record.holder) if record.holder is not None else None,

@@ -22,7 +22,8 @@ class Terms(msgspec.Struct, frozen=True):
     ``available``: approved scopes in the token. ``requirements``: what the operation and the request's parameters need of
     everyone, an OR of ANDs. ``everyone_refused``: a person whom the request names refuses, so nothing but
     public content may leave. ``by_field``: the request looks up, filters or sorts by a personal field, so that a count would
-    tell of those who match and refuse.
+    tell of those who match and refuse. ``restricted``: the app gets the data of its tokens' holders only, of others nothing
+    public either.
     """
 
     available: frozenset[str]
@@ -30,6 +31,7 @@ class Terms(msgspec.Struct, frozen=True):
     holder_permits: bool = True
     everyone_refused: Consent | None = None
     by_field: bool = False
+    restricted: bool = False
     refused_third_party: RefusedThirdParty = RefusedThirdParty.drop
     unclassified: Unclassified = Unclassified.drop
 
@@ -54,6 +56,7 @@ class Verdicts:
         self._terms = terms
         self._available = terms.available
         self._holder_permits = terms.holder_permits
+        self._restricted = terms.restricted
         self._minimal = terms.refused_third_party is RefusedThirdParty.minimal
         self.pass_unclassified = terms.unclassified is Unclassified.unsafe_pass
         self._contexts: dict[tuple[frozenset[str] | None, Consent, bool], Context] = {}
@@ -128,6 +131,8 @@ class Verdicts:
         if place.aggregate and context is self.root:  # of a list, which is about nobody in itself
             refused = self._terms.everyone_refused
             return refused is None, refused or Consent.token
+        if self._restricted and context.ground is not Consent.token:
+            return False, context.ground
         if context.public or place.rule is ConsentRule.public:
             return True, Consent.public
         if place.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits:
@@ -167,6 +172,8 @@ class Verdicts:
         """
         if context.scopes is not None or self._minimal:
             return True
+        if self._restricted and context.ground is not Consent.token:
+            return False
         if context.public or place.rule is ConsentRule.public:
             return True
         return place.rule is ConsentRule.unsafe_holder_speaks and self._holder_permits

@@ -123,7 +123,23 @@ class Exchange:
 
     async def _deny(self, admission: Admission, refusal: Refusal) -> web.Response:
         outcome = Outcome(STATUS[refusal.reason], None)
+        if (
+            refusal.reason is Reason.not_found
+        ):  # whoever was looked up counts, also where the platform need not be asked
+            outcome.refusal = refusal
+            if not self._reserved(admission, outcome):
+                return self._problem(Refusal(Reason.audit_unavailable), None)
+            admission.refusal = outcome.refusal
         return await self._answer(admission, outcome, None, None)
+
+    def _reserved(self, admission: Admission, outcome: Outcome) -> bool:
+        """Whether the page is counted; the outcome is a refusal then, where it passes the app's budget."""
+        try:
+            self._stages.reserver.reserve(admission, outcome)
+        except AuditUnavailable:
+            self._stages.metrics.denial(admission.label, Reason.audit_unavailable.value)
+            return False
+        return True
 
     async def _intend(self, admission: Admission) -> bool:
         """Whether it is durable that this write is about to be forwarded."""
@@ -157,6 +173,8 @@ class Exchange:
             turned_away = await self._stages.reviewer.turn_away(admission, status)
             if turned_away is not None:
                 answer.close()
+                if not self._reserved(admission, turned_away):
+                    return self._unrecorded(admission, status)
                 return await self._answer(admission, turned_away, None, status)
             stream = JudgedStream(self._stages, admission, self._incoming, answer, self._began)
             if not stream.applies:
@@ -190,6 +208,8 @@ class Exchange:
             outcome.disclosed = ()
         passing, lost = self._stages.passing(admission, status, answer.headers)
         outcome.withheld += lost
+        if not self._reserved(admission, outcome):
+            return self._unrecorded(admission, status)
         return await self._answer(admission, outcome, passing, status)
 
     async def _review(self, admission: Admission, status: int, headers: Headers, raw: bytes) -> Outcome:

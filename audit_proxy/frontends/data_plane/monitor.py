@@ -295,6 +295,8 @@ class ModalExchange(Exchange):
         outcome.status = answer.status
         if outcome.uninspected:
             outcome.left = ()  # nobody knows
+        else:
+            self._count_people(admission, outcome)
         self._count_outages(admission, outcome)
         response = PassedAnswer(answer, first)
         response.broken = broken
@@ -310,6 +312,15 @@ class ModalExchange(Exchange):
         await self._relay(answer, response)
         await self._tell(admission, outcome, response.sent, {"chunks": 1, "bytes": response.sent})
         return response
+
+    def _count_people(self, admission: Admission, outcome: Outcome) -> None:
+        """Counts whom the answer is about, and what enforce would do about the app's budget."""
+        if outcome.left is None:
+            outcome.left = (*outcome.disclosed, *outcome.withheld)
+        try:
+            self._stages.reserver.reserve(admission, outcome)
+        except Exception as error:  # noqa: BLE001  (monitor passes under every fault, and counts it)
+            self._fault("detection", error)
 
     async def _relay(self, answer: ClientResponse, response: PassedAnswer) -> None:
         try:

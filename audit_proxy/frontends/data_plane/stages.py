@@ -12,6 +12,7 @@ from audit_proxy.frontends.data_plane.problems import challenge, problem, proxy_
 from audit_proxy.frontends.data_plane.upstream import UpstreamClient
 from audit_proxy.pipeline.admit import Admission, Admitter
 from audit_proxy.pipeline.record import Recorder
+from audit_proxy.pipeline.reserve import Reserver
 from audit_proxy.pipeline.review import Reviewer
 from audit_proxy.ports import Clock, Metrics
 
@@ -40,6 +41,7 @@ class Stages:
 
     admitter: Admitter
     reviewer: Reviewer
+    reserver: Reserver
     recorder: Recorder
     upstream: UpstreamClient
     metrics: Metrics
@@ -70,4 +72,6 @@ def problem_response(wire: Wire, refusal: Refusal, audit_id: str | None, receive
         headers["X-Audit-Id"] = audit_id
     if status == 503:
         headers["Retry-After"] = "1"
+    elif refusal.retry_after_s:
+        headers["Retry-After"] = str(refusal.retry_after_s)
     return web.Response(status=status, headers=headers, body=body)

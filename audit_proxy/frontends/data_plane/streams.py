@@ -121,7 +121,10 @@ class JudgedStream:
         if lapsed is not None:
             return Outcome(STATUS[lapsed.reason], None, refusal=lapsed)
         self._admission = msgspec.structs.replace(self._admission, now=now)
-        return await self._stages.reviewer.review(self._admission, Response(self._answer.status, self._headers, chunk))
+        answer = Response(self._answer.status, self._headers, chunk)
+        outcome = await self._stages.reviewer.review(self._admission, answer)
+        self._stages.reserver.reserve(self._admission, outcome)
+        return outcome
 
     async def _release(self, outcome: Outcome, passing: CIMultiDict[str]) -> None:
         body = outcome.body or b""

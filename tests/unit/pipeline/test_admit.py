@@ -1,11 +1,13 @@
 """Whether a request that was admitted would still be."""
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 
 from audit_proxy.core.catalog.target import Target
 from audit_proxy.core.consent import NOTHING_KNOWN, Standing
+from audit_proxy.core.detection.budgets import Budgets
+from audit_proxy.core.detection.ledger import Ledger
 from audit_proxy.core.errors import Refusal
 from audit_proxy.core.exchange import Request
 from audit_proxy.core.identity import Identity
@@ -13,6 +15,7 @@ from audit_proxy.core.inspection import RawId
 from audit_proxy.core.policy import App, AppStatus, Policy
 from audit_proxy.pipeline.admit import Admission, Admitter
 from audit_proxy.pipeline.permissions import Permissions
+from audit_proxy.pipeline.standings import PeopleKeys, Standings
 from tests.unit.core.catalog.documents import catalog
 
 QUIZ = App("quiz", "Quiz", "o", "q@example.org", "standard", "p", frozenset({"read"}))
@@ -54,13 +57,27 @@ class NoConsents:
         return dict.fromkeys(subjects, NOTHING_KNOWN)
 
 
+class Names:
+    """Everybody is called as they are."""
+
+    def pseudonyms(self, subjects: Sequence[str]) -> list[str]:
+        return list(subjects)
+
+
+def standings() -> Standings:
+    """Of a platform where no app has reached anybody yet."""
+    return Standings(Ledger(Budgets()), PeopleKeys(Names(), bytes(16)), None)
+
+
 async def _no_body() -> bytes:
     return b""
 
 
 def _admitted(apps: Apps) -> tuple[Admitter, Admission]:
     policy = Policy("h")
-    admitter = Admitter(catalog(), policy, Tokens(), apps, Ids(), Permissions(policy, NoConsents()))
+    admitter = Admitter(
+        catalog(), policy, Tokens(), apps, Ids(), Permissions(policy, NoConsents(), standings()), standings()
+    )
     request = Request("GET", "/me", {"authorization": "Bearer t"}, None)
     return admitter, asyncio.run(admitter.admit(request, "id", 1.0, _no_body))
 

@@ -10,7 +10,7 @@ from audit_proxy.core.policy import App, Mode, Policy
 from audit_proxy.pipeline.admit import Admitter
 from audit_proxy.pipeline.permissions import Permissions
 from tests.unit.core.catalog.documents import catalog
-from tests.unit.pipeline.test_admit import NoConsents
+from tests.unit.pipeline.test_admit import NoConsents, standings
 
 
 class Tokens:
@@ -48,7 +48,9 @@ async def _no_body() -> bytes:
 
 async def _broken_off(tokens: Tokens):
     policy = Policy("h", mode=Mode.monitor)
-    admitter = Admitter(catalog(), policy, tokens, Apps(), SilentIds(), Permissions(policy, NoConsents()))
+    admitter = Admitter(
+        catalog(), policy, tokens, Apps(), SilentIds(), Permissions(policy, NoConsents(), standings()), standings()
+    )
     request = Request("GET", "/me", {"authorization": "Bearer t"}, None)
     admission = admitter.begin(request, "id", 1.0)
     modes = [admission.mode]
