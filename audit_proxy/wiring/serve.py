@@ -23,6 +23,7 @@ from audit_proxy.frontends.data_plane.server import DataPlane
 from audit_proxy.frontends.data_plane.stages import Stages, Wire
 from audit_proxy.frontends.data_plane.upstream import Limits, UpstreamClient
 from audit_proxy.pipeline.admit import Admitter
+from audit_proxy.pipeline.app_control import AppControl
 from audit_proxy.pipeline.permissions import Permissions
 from audit_proxy.pipeline.record import Recorder
 from audit_proxy.pipeline.reserve import Reserver
@@ -168,6 +169,7 @@ async def _start(checked: Checked, stack: AsyncExitStack) -> tuple[Running, Data
         log,
         pseudonyms,
         audit.upkeep,
+        AppControl(ledger, detection.store, loaded.apps, policy.unknown_app, clock),
         admin_tokens.load(settings.admin.tokens_file),
         registry,
         checks,

@@ -326,7 +326,19 @@ async def test_with_the_real_log_the_record_is_on_disk_when_the_answer_comes(tmp
     ("role", "may"),
     [
         ("platform", {"consent.put", "consent.withdraw", "consent.import", "consent.loaded", "openapi.get"}),
-        ("grafana", {"consent.get", "subject.pseudonyms", "keys.list", "log.retention", "metrics.get", "openapi.get"}),
+        (
+            "grafana",
+            {
+                "consent.get",
+                "subject.pseudonyms",
+                "keys.list",
+                "log.retention",
+                "metrics.get",
+                "openapi.get",
+                "app.list",
+                "app.show",
+            },
+        ),
         ("ops", set(ACTIONS) - {"unknown"}),
     ],
 )
@@ -345,6 +357,12 @@ async def test_each_role_may_do_what_is_its_own(stage, role, may):
         "keys.rotate": ("POST", "/v1/keys/rotate", {}),
         "log.retention": ("GET", "/v1/log/retention", {}),
         "log.prune": ("POST", "/v1/log/prune", {}),
+        "app.list": ("GET", "/v1/apps", {}),
+        "app.show": ("GET", "/v1/apps/quiz", {}),
+        "app.restrict": ("POST", "/v1/apps/quiz/restrict", {"json": {"reason": "r"}}),
+        "app.quarantine": ("POST", "/v1/apps/quiz/quarantine", {"json": {"reason": "r"}}),
+        "app.dismiss": ("POST", "/v1/apps/quiz/dismiss", {"json": {"reason": "r", "finding": "finding-1"}}),
+        "app.release": ("POST", "/v1/apps/quiz/release", {"json": {"reason": "r"}}),
         "openapi.get": ("GET", "/v1/openapi.json", {}),
         "metrics.get": ("GET", "/metrics", {}),
     }
@@ -356,6 +374,32 @@ async def test_each_role_may_do_what_is_its_own(stage, role, may):
             else:
                 await told(response, 403, "role_insufficient")
                 assert stage.log.lines[-1] == (action, role, "role_insufficient")
+
+
+async def test_answers_about_apps_are_as_described(stage):
+    """The list, one app with its findings, and the app after a decision."""
+    async with stage.call("GET", "/v1/apps") as response:
+        conforms("Apps", await response.json())
+    async with stage.call("GET", "/v1/apps/quiz") as response:
+        told_of = await response.json()
+        conforms("AppShown", told_of)
+    assert [one["id"] for one in told_of["findings"]] == ["finding-1"]
+    async with stage.call("POST", "/v1/apps/quiz/restrict", json={"reason": "r"}) as response:
+        restricted = await response.json()
+        conforms("AppShown", restricted)
+    assert (restricted["status"], restricted["status_by"], restricted["status_reason"]) == ("restricted", "ops", "r")
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b'{"reason": " "}', b'{"reason": "a\\nb"}', b'{"reason": "r", "x": 1}', b"[]"]
+)
+async def test_a_decision_without_a_reason_is_none(stage, body):
+    """Nothing happens; the refusal is on record."""
+    async with stage.call("POST", "/v1/apps/quiz/quarantine", data=body) as response:
+        await told(response, 422, "reason_invalid")
+    assert stage.log.lines[-1] == ("app.quarantine", "ops", "reason_invalid")
+    async with stage.call("GET", "/v1/apps/quiz") as response:
+        assert (await response.json())["status"] == "active"
 
 
 @pytest.mark.parametrize("method", ["GET", "PUT", "POST", "DELETE", "OPTIONS", "HEAD"])

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import signal
+import sys
 from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 from typing import Any
@@ -344,3 +345,98 @@ async def test_a_class_that_has_ended_gives_no_more(tmp_path, upstream) -> None:
         await everybody_permits(proxy, 200)
         assert await Taker(proxy).pages(0, 3) == ["ok", "ok", "over_budget"]
         assert await Taker(proxy, "benign").pages(0, 6) == ["ok"] * 6
+
+
+async def decide(proxy: Proxy, verb: str, app: str = "quiz", **body: str) -> tuple[int, dict[str, Any]]:
+    status, text = await proxy.admin("POST", f"/v1/apps/{app}/{verb}", json=body)
+    return status, json.loads(text)
+
+
+async def test_a_person_releases_and_the_app_goes_on(tmp_path, upstream) -> None:
+    """With a reason, on record, over a restart too; then the budget holds anew."""
+    place = prepared(tmp_path, upstream, budgets(third_parties=100))
+    async with started(place) as proxy:
+        await everybody_permits(proxy)
+        quiz = Taker(proxy)
+        await quiz.pages(0, 12)
+        assert quiz.reasons[-1] == "app_quarantined"
+        assert (await decide(proxy, "release"))[0] == 422
+        assert await quiz.page(0) == "app_quarantined"
+        status, told = await decide(proxy, "release", reason="a false alarm")
+        assert (status, told["status"], told["status_by"], told["findings"]) == (200, "active", "tests", [])
+        record = proxy.records("admin")[-1]
+        assert (record.action, record.app, record.target) == ("app.release", "quiz", {"reason": "a false alarm"})
+        assert await quiz.page(20) == "ok"
+    async with started(place) as proxy:
+        quiz = Taker(proxy)
+        assert await quiz.page(21) == "ok"
+        await quiz.pages(22, 12)
+        assert len(quiz.received) == 3 * PAGE
+        assert quiz.reasons[-1] == "app_quarantined"
+
+
+async def test_a_person_restricts_and_quarantines_at_once(tmp_path, upstream) -> None:
+    """For the next request, of every token of the app; the other app is not touched."""
+    place = prepared(tmp_path, upstream, budgets())
+    async with started(place) as proxy:
+        await everybody_permits(proxy, 100)
+        quiz = Taker(proxy)
+        assert await quiz.page(0) == "ok"
+        await decide(proxy, "restrict", reason="under review")
+        assert await quiz.page(1) == "ok"
+        assert len(quiz.received) == PAGE
+        await decide(proxy, "quarantine", reason="it is a harvest")
+        assert await quiz.pages(0, 3) == ["app_quarantined"] * 3
+        assert await Taker(proxy, "benign").page(0) == "ok"
+        assert (await decide(proxy, "quarantine", "nobody", reason="x"))[1]["reason"] == "app_unknown"
+
+
+async def test_what_is_shown_of_an_app_and_a_finding_that_is_dismissed(tmp_path, upstream) -> None:
+    """Since when, how many, which categories, the records behind it; never a person."""
+    place = prepared(tmp_path, upstream, {**budgets(third_parties=100), "quarantine_at": 9.0, "restrict_at": 9.0})
+    async with started(place) as proxy:
+        await everybody_permits(proxy, 200)
+        quiz = Taker(proxy)
+        await quiz.pages(0, 5)
+        told = json.loads((await proxy.admin("GET", "/v1/apps/quiz"))[1])
+        assert (told["people"]["24h"], told["holders"]["24h"], told["still_leaking"]) == (100, 5, True)
+        assert set(told["categories"]) == {"user.unique_id", "user.name"}
+        assert {one.id for one in proxy.records() if one.app == "quiz"} == set(told["records"])
+        assert [one["action"] for one in told["findings"]] == ["throttle", "warn"]
+        first = told["findings"][0]["id"]
+        assert first in {one.id for one in proxy.records("finding")}
+        status, after = await decide(proxy, "dismiss", reason="known", finding=first)
+        assert (status, [one["action"] for one in after["findings"]]) == (200, ["warn"])
+        assert (await decide(proxy, "dismiss", reason="known", finding=first))[1]["reason"] == "finding_unknown"
+        (listed,) = [
+            one for one in json.loads((await proxy.admin("GET", "/v1/apps"))[1])["apps"] if one["id"] == "quiz"
+        ]
+        assert (listed["status"], listed["people_24h"], listed["open_findings"]) == ("active", 100, 1)
+
+
+async def test_the_command_line_at_three_in_the_morning(tmp_path, upstream) -> None:
+    """One screen says what happens and how to stop it; the command it names does."""
+    place = prepared(tmp_path, upstream, budgets())
+    async with started(place) as proxy:
+        await everybody_permits(proxy, 100)
+        await Taker(proxy).page(0)
+        (tmp_path / "token").write_text(proxy.admin_token)
+        where = ("--token-file", str(tmp_path / "token"), "--admin", proxy.admin_url, "-c", str(place.config))
+
+        async def run(*words: str) -> str:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable, "-m", "audit_proxy", "app", *words, *where, stdout=asyncio.subprocess.PIPE
+            )
+            output, _ = await process.communicate()
+            assert process.returncode == 0
+            return output.decode()
+
+        screen = await run("show", "quiz", "--incident")
+        assert "Still leaking   YES" in screen
+        assert "25 in 24 hours" in screen
+        assert "audit-proxy app quarantine quiz --reason" in screen
+        assert await run("quarantine", "quiz", "--reason", "it is a harvest") == "quiz is quarantined.\n"
+        assert await Taker(proxy).page(0) == "app_quarantined"
+        assert json.loads(await run("show", "quiz", "--incident", "--json"))["status_reason"] == "it is a harvest"
+        assert "quarantined" in await run("status")
+        assert await run("release", "quiz", "--reason", "was none") == "quiz is active.\n"

@@ -11,9 +11,14 @@ from prometheus_client import CollectorRegistry, Counter
 
 from audit_proxy.adapters.consent_sqlite import open_consent_store
 from audit_proxy.adapters.pseudonyms_keyed import open_keyring
+from audit_proxy.core.detection.budgets import Budgets, Signal
+from audit_proxy.core.detection.findings import Action, Finding
+from audit_proxy.core.detection.ledger import Ledger
 from audit_proxy.core.errors import AuditUnavailable
+from audit_proxy.core.policy import App
 from audit_proxy.core.record import Record, decode, encode, timestamp, uuid7
 from audit_proxy.frontends.admin import AdminFrontend
+from audit_proxy.pipeline.app_control import AppControl
 from audit_proxy.pipeline.upkeep import Terms, Upkeep
 from audit_proxy.ports import Pruned
 from tests.simulator.files import SimulatedFiles
@@ -99,6 +104,25 @@ class MemoryRetention:
         return self.times
 
 
+QUIZ = App("quiz", "Quiz", "o", "q@example.org", "standard", "functional.service", frozenset())
+
+
+def _ledger():
+    """The quiz has one open finding, ``finding-1``."""
+    ledger = Ledger(Budgets())
+    ledger.account(QUIZ, 0.0)
+    seen = {"detector": Signal.third_parties, "action": Action.warn, "value": 8, "limit": 10, "window": "24h"}
+    ledger.opened(Finding(app="quiz", at=1.0, since=1.0, **seen), "finding-1")
+    return ledger
+
+
+class MemoryBudgetStore:
+    """Port BudgetStore."""
+
+    def put(self, kept):
+        """Kept nowhere: the stage does not start again."""
+
+
 class WallClock:
     def now(self):
         return time.time()
@@ -133,6 +157,7 @@ async def admin_stage(tmp_path, *, store=None, log=None, checks=None, metrics_op
         log,
         keys,
         upkeep,
+        AppControl(_ledger(), MemoryBudgetStore(), {"quiz": QUIZ}, None, WallClock()),
         tokens,
         registry,
         checks or {},

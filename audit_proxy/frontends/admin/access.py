@@ -27,6 +27,12 @@ ACTIONS: dict[str, frozenset[str]] = {
     "keys.rotate": frozenset({"admin"}),
     "log.retention": frozenset({"reader", "admin"}),
     "log.prune": frozenset({"admin"}),
+    "app.list": frozenset({"reader", "admin"}),
+    "app.show": frozenset({"reader", "admin"}),
+    "app.restrict": frozenset({"admin"}),
+    "app.quarantine": frozenset({"admin"}),
+    "app.release": frozenset({"admin"}),
+    "app.dismiss": frozenset({"admin"}),
     "metrics.get": frozenset({"reader", "admin"}),
     "openapi.get": frozenset({"consent", "reader", "admin"}),
     "unknown": frozenset({"consent", "reader", "admin"}),  # a path or method there is not: answered 404 or 405

@@ -20,7 +20,9 @@ from aiohttp.typedefs import Handler
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder
 
+from audit_proxy.core.detection.account import Status
 from audit_proxy.frontends.admin.access import Access, Token, permits
+from audit_proxy.frontends.admin.apps import AppsApi
 from audit_proxy.frontends.admin.call import BODY_MAX, Call, answer
 from audit_proxy.frontends.admin.consent import ConsentApi
 from audit_proxy.frontends.admin.health import Check, Health
@@ -30,6 +32,7 @@ from audit_proxy.frontends.admin.openapi import openapi
 from audit_proxy.frontends.admin.problems import AdminReason, Refused, problem
 from audit_proxy.frontends.admin.retention import RetentionApi
 from audit_proxy.frontends.admin.trail import OnRecord, Refusals, Trail
+from audit_proxy.pipeline.app_control import AppControl
 from audit_proxy.pipeline.upkeep import Upkeep
 from audit_proxy.ports import AuditLog, Clock, ConsentAdmin, ConsentLoad, KeyEpochs, Pseudonymizer, SubjectKeys
 
@@ -66,6 +69,7 @@ class AdminFrontend:
         log: AuditLog,
         keys: AdminKeys,
         upkeep: Upkeep,
+        control: AppControl,
         tokens: Iterable[Token],
         registry: CollectorRegistry,
         checks: Mapping[str, Check],
@@ -84,6 +88,7 @@ class AdminFrontend:
         self._subjects = SubjectApi(keys)
         self._keys = KeysApi(keys)
         self._retention = RetentionApi(upkeep)
+        self._apps = AppsApi(control)
         self._metrics_open = metrics_open
         self._runner: web.AppRunner | None = None
 
@@ -103,6 +108,12 @@ class AdminFrontend:
             ("POST", "/v1/keys/rotate", "keys.rotate", self._keys.rotate),
             ("GET", "/v1/log/retention", "log.retention", self._retention.look),
             ("POST", "/v1/log/prune", "log.prune", self._retention.prune),
+            ("GET", "/v1/apps", "app.list", self._apps.list),
+            ("GET", "/v1/apps/{app}", "app.show", self._apps.show),
+            ("POST", "/v1/apps/{app}/restrict", "app.restrict", self._apps.decides(Status.restricted)),
+            ("POST", "/v1/apps/{app}/quarantine", "app.quarantine", self._apps.decides(Status.quarantined)),
+            ("POST", "/v1/apps/{app}/release", "app.release", self._apps.decides(Status.active)),
+            ("POST", "/v1/apps/{app}/dismiss", "app.dismiss", self._apps.dismiss),
             ("GET", "/v1/openapi.json", "openapi.get", _openapi),
             ("GET", "/metrics", "metrics.get", self._metrics),
         )

@@ -59,7 +59,7 @@ def openapi() -> dict[str, Any]:
         "info": {
             "title": "audit-proxy admin API",
             "version": __version__,
-            "description": "Consent, erasure, keys, retention, health and metrics. Every call is a record of the audit log, durable before the "
+            "description": "Consent, erasure, keys, retention, apps' status, health and metrics. Every call is a record of the audit log, durable before the "
             "answer; probes and metrics scrapes are not recorded.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
@@ -185,6 +185,81 @@ def openapi() -> dict[str, Any]:
                     AdminReason.log_unusable,
                     AdminReason.keys_unavailable,
                     *_RECORDED,
+                ),
+            },
+            "/v1/apps": {
+                "get": _operation(
+                    "app.list",
+                    "All registered apps and their status.",
+                    _ok("In the order of apps.yaml.", _content("Apps")),
+                    *_RECORDED,
+                ),
+            },
+            "/v1/apps/{app}": {
+                "parameters": _PARAMETERS[:1],
+                "get": _operation(
+                    "app.show",
+                    "Whom an app reached, what was found, and what would break if it were stopped.",
+                    _ok("The app.", _content("AppShown")),
+                    AdminReason.app_unknown,
+                    *_RECORDED,
+                ),
+            },
+            "/v1/apps/{app}/restrict": {
+                "parameters": _PARAMETERS[:1],
+                "post": _operation(
+                    "app.restrict",
+                    "Give an app the data of its own users only, until it is released.",
+                    _ok("The app as it is now.", _content("AppShown")),
+                    *_BODY,
+                    AdminReason.app_unknown,
+                    AdminReason.reason_invalid,
+                    AdminReason.detection_unavailable,
+                    *_RECORDED,
+                    requestBody={"required": True, "content": _content("Decision")},
+                ),
+            },
+            "/v1/apps/{app}/quarantine": {
+                "parameters": _PARAMETERS[:1],
+                "post": _operation(
+                    "app.quarantine",
+                    "Stop an app: all its tokens are refused, until it is released.",
+                    _ok("The app as it is now.", _content("AppShown")),
+                    *_BODY,
+                    AdminReason.app_unknown,
+                    AdminReason.reason_invalid,
+                    AdminReason.detection_unavailable,
+                    *_RECORDED,
+                    requestBody={"required": True, "content": _content("Decision")},
+                ),
+            },
+            "/v1/apps/{app}/release": {
+                "parameters": _PARAMETERS[:1],
+                "post": _operation(
+                    "app.release",
+                    "Let an app go on, with a new allowance on top of what it reached.",
+                    _ok("The app as it is now.", _content("AppShown")),
+                    *_BODY,
+                    AdminReason.app_unknown,
+                    AdminReason.reason_invalid,
+                    AdminReason.detection_unavailable,
+                    *_RECORDED,
+                    requestBody={"required": True, "content": _content("Decision")},
+                ),
+            },
+            "/v1/apps/{app}/dismiss": {
+                "parameters": _PARAMETERS[:1],
+                "post": _operation(
+                    "app.dismiss",
+                    "Close a finding; the app keeps its status.",
+                    _ok("The app as it is now.", _content("AppShown")),
+                    *_BODY,
+                    AdminReason.app_unknown,
+                    AdminReason.finding_unknown,
+                    AdminReason.reason_invalid,
+                    AdminReason.detection_unavailable,
+                    *_RECORDED,
+                    requestBody={"required": True, "content": _content("Dismissal")},
                 ),
             },
             "/v1/openapi.json": {

@@ -28,6 +28,10 @@ class AdminReason(StrEnum):
     keys_unavailable = "keys_unavailable"
     log_unusable = "log_unusable"
     retention_unset = "retention_unset"
+    app_unknown = "app_unknown"
+    finding_unknown = "finding_unknown"
+    reason_invalid = "reason_invalid"
+    detection_unavailable = "detection_unavailable"
     internal_error = "internal_error"
 
 
@@ -50,6 +54,10 @@ STATUS: dict[AdminReason, int] = {
     AdminReason.keys_unavailable: 503,
     AdminReason.log_unusable: 503,
     AdminReason.retention_unset: 409,
+    AdminReason.app_unknown: 404,
+    AdminReason.finding_unknown: 404,
+    AdminReason.reason_invalid: 422,
+    AdminReason.detection_unavailable: 503,
     AdminReason.internal_error: 500,
 }
 TITLES: dict[AdminReason, str] = {
@@ -71,6 +79,10 @@ TITLES: dict[AdminReason, str] = {
     AdminReason.keys_unavailable: "The pseudonym keys cannot be changed now",
     AdminReason.log_unusable: "The log's files cannot be read or changed",
     AdminReason.retention_unset: "The configuration sets no retention",
+    AdminReason.app_unknown: "No such app is registered",
+    AdminReason.finding_unknown: "The app has no such open finding",
+    AdminReason.reason_invalid: "The decision lacks a reason that can be recorded",
+    AdminReason.detection_unavailable: "The app's status cannot be stored now",
     AdminReason.internal_error: "Something went wrong",
 }
 MEDIA_TYPE = "application/problem+json"

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from audit_proxy.core.detection.account import Status
 from audit_proxy.core.statements import APP_MAX, EVIDENCE_MAX, SOURCE_MAX
 from audit_proxy.frontends.admin.problems import AdminReason
 
@@ -47,6 +48,23 @@ _COUNTS: dict[str, Schema] = {
     "superseded": {**_COUNT, "description": "Grants that a withdrawal or a newer grant stands against."},
     "refused": {**_COUNT, "description": "Lines that are no valid statement."},
     "withdrawals_refused": {**_COUNT, "description": "Of the refused lines, those that may have been withdrawals."},
+}
+_REASON: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 500,
+    "description": "Why; it is recorded as it stands.",
+}
+_BY_WINDOW: Schema = {"type": "object", "description": "People, by window.", "additionalProperties": _COUNT}
+_APP_SHORT: dict[str, Schema] = {
+    "id": APP,
+    "name": {"type": "string"},
+    "owner": {"type": "string"},
+    "tier": {"type": "string"},
+    "status": {"enum": [status.value for status in Status]},
+    "since": _TIME_OR_NULL,
+    "people_24h": {**_COUNT, "description": "People other than its users whose data it received."},
+    "open_findings": _COUNT,
 }
 SCHEMAS: dict[str, Schema] = {
     "Problem": {
@@ -187,6 +205,39 @@ SCHEMAS: dict[str, Schema] = {
     ),
     "PruneResult": _object(
         {"minimum_index": _COUNT, "removed": {**_COUNT, "description": "How many records were removed."}}
+    ),
+    "Decision": _object({"reason": _REASON}),
+    "Dismissal": _object(
+        {"reason": _REASON, "finding": {"type": "string", "description": "The id of the finding's record."}}
+    ),
+    "Apps": _object({"apps": {"type": "array", "items": _object(_APP_SHORT)}}),
+    "AppShown": _object(
+        {
+            **_APP_SHORT,
+            "protected": {"type": "boolean", "description": "Never quarantined by a machine."},
+            "status_by": {"type": ["string", "null"], "description": "An admin token's name, or 'machine'."},
+            "status_reason": {"type": ["string", "null"]},
+            "people": _BY_WINDOW,
+            "holders": _BY_WINDOW,
+            "without_grant": _BY_WINDOW,
+            "missed": _BY_WINDOW,
+            "budget_used": {
+                "type": "object",
+                "description": "The highest share of a limit that is used, by window.",
+                "additionalProperties": {"type": "number", "minimum": 0},
+            },
+            "still_leaking": {
+                "type": "boolean",
+                "description": "People other than its users left in the last minutes.",
+            },
+            "last_at": _TIME_OR_NULL,
+            "trust_reset_at": _TIME_OR_NULL,
+            "blocked_holders": _COUNT,
+            "categories": {"type": "object", "description": "When each was last taken.", "additionalProperties": _TIME},
+            "findings": {"type": "array", "description": "Open ones, newest first.", "items": {"type": "object"}},
+            "records": {"type": "array", "description": "Ids of the last audit records.", "items": {"type": "string"}},
+            "siblings": {"type": "array", "description": "Its owner's other apps.", "items": _object(_APP_SHORT)},
+        }
     ),
     "Live": _object({"status": {"const": "ok"}}),
     "Ready": _object(
