@@ -16,7 +16,7 @@ async def test_a_page_of_ten_thousand_people_is_recorded_whole(tmp_path) -> None
     page = [{"id": str(n), "name": f"nameof{n}"} for n in range(2, PEOPLE + 2)]
     granted = [one["id"] for one in page if int(one["id"]) % 2]
     signals = ("third_parties", "without_grant", "missed", "per_holder", "owner", "fan_out", "coverage")
-    (tmp_path / "budgets.yaml").write_text(json.dumps({"default": dict.fromkeys(signals, {})}))  # no limits
+    (tmp_path / "budgets.yaml").write_text(json.dumps({"default": {one: {} for one in signals}}))  # no limits
     async with RecordingUpstream() as upstream, running_proxy(tmp_path, upstream.url, document()) as proxy:
         upstream.reply("/people/1/friends", body={"data": page})
         await proxy.grant(*granted, scopes="read")
