@@ -272,11 +272,25 @@ async def test_monitor_stops_nobody_and_says_what_would_be(tmp_path, upstream) -
         assert first.would.decision == "allow"
         assert (last.would.decision, last.would.reason, last.decision) == ("deny", "app_quarantined", "allow")
         assert sum(len(one.subjects) for one in last.disclosed) == PAGE
+        assert {one.would.reason for one in proxy.records("access")} == {None, "over_budget", "app_quarantined"}
         _, exposition = await proxy.admin("GET", "/metrics")
         assert series(exposition.decode(), "app_status", app="quiz", status="active") == 1
         assert series(
             exposition.decode(), "distinct_subjects", app="quiz", relation="third_party", window="24h"
         ) == pytest.approx(300, rel=0.04)
+
+
+async def test_monitor_blocks_no_holder_and_says_so(tmp_path, upstream) -> None:
+    """One holder's excess passes as well; the records say what enforce would have refused."""
+    place = prepared(tmp_path, upstream, budgets(per_holder=60), policy="mode: monitor\n")
+    async with started(place) as proxy:
+        await everybody_permits(proxy)
+        quiz = Taker(proxy)
+        await quiz.pages(0, 8, holder=3)
+        assert len(quiz.received) == 8 * PAGE
+        records = proxy.records("access")
+        assert {one.decision for one in records} == {"allow"}
+        assert records[-1].would.reason == "holder_blocked"
 
 
 async def test_counts_and_quarantine_survive_a_restart(tmp_path, upstream) -> None:
