@@ -127,8 +127,16 @@ def prepare(path: Path, platform_url: str) -> Folder:
         }
         for app in APPS
     ]
+    (path / "budgets.yaml").write_text(_NO_LIMITS)
     (path / "apps.yaml").write_text(yaml.safe_dump({"apps": apps}, sort_keys=False, allow_unicode=True))
     return Folder(path, made.tokens["consent-service"], made.tokens["monitoring"], key)
+
+
+_NO_LIMITS = """\
+# The demo shows what consent by itself keeps back: the quiz app may walk everybody's friends to the end. With the defaults (take
+# this file away) it would be throttled on its way; `audit-proxy simulate --scenario quiz-2014` shows when.
+default: { third_parties: {}, without_grant: {}, missed: {}, per_holder: {}, owner: {}, fan_out: {}, coverage: {} }
+"""
 
 
 def _private(path: Path, text: str) -> None:
