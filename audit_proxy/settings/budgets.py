@@ -18,7 +18,7 @@ from audit_proxy.core.policy import App
 from audit_proxy.settings.apps import ClientId, Tier
 from audit_proxy.settings.files import ConfigProblems, Document, Problem
 from audit_proxy.settings.shapes import Model
-from audit_proxy.settings.validate import validated
+from audit_proxy.settings.validate import unknown_names, validated
 
 Window = Literal["1m", "5m", "1h", "24h", "7d", "30d", "90d"]
 HolderWindow = Literal["1h", "24h"]
@@ -163,14 +163,8 @@ def parse_budgets(document: Document) -> Budgets:
 
 def unknown_apps(document: Document, known: Collection[str]) -> list[Problem]:
     """A problem for each app that ``apps.yaml`` does not hold: its protection or its limits would never apply."""
-    problems = []
-    for name in validated(BudgetsFile, document).apps:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            text = f"apps: no app '{name}' is registered in apps.yaml{hint}"
-            problems.append(document.problem(("apps", name), text, key=True))
-    return problems
+    names = validated(BudgetsFile, document).apps
+    return unknown_names(document, "apps", names, known, "no app '{}' is registered in apps.yaml")
 
 
 def budget_doubts(budgets: Budgets, apps: Mapping[str, App], unknown: App | None, now: float) -> Iterator[str]:

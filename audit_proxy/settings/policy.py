@@ -1,6 +1,5 @@
 """``policy.yaml``: the operator's choices about modes, refused people and unknown apps."""
 
-import difflib
 from collections.abc import Collection
 from hashlib import sha256
 
@@ -10,7 +9,7 @@ from audit_proxy.core.policy import App, Mode, OperationRule, Policy, RefusedThi
 from audit_proxy.settings.apps import OTHER, Purpose, Scope, Tier
 from audit_proxy.settings.files import Document, Problem
 from audit_proxy.settings.shapes import Bytes, Model
-from audit_proxy.settings.validate import validated
+from audit_proxy.settings.validate import unknown_names, validated
 
 HASH_LENGTH = 16  # hexadecimal digits of SHA-256 that name a policy in every record
 
@@ -75,14 +74,8 @@ def parse_policy(document: Document) -> Policy:
 
 def unknown_operations(document: Document, known: Collection[str]) -> list[Problem]:
     """A problem for each rule of ``policy.yaml`` whose operation the catalog does not hold: it would never apply."""
-    problems = []
-    for name in validated(PolicyFile, document).operations:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            text = f"operations: the catalog has no operation '{name}'{hint}"
-            problems.append(document.problem(("operations", name), text, key=True))
-    return problems
+    names = validated(PolicyFile, document).operations
+    return unknown_names(document, "operations", names, known, "the catalog has no operation '{}'")
 
 
 def _profile(unknown: UnknownApps) -> App | None:

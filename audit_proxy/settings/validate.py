@@ -5,7 +5,7 @@ Invariant: no problem's text quotes a value, since a misplaced one may be a secr
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
 
@@ -85,3 +85,16 @@ def _models_at(annotation: Any, loc: Loc) -> Iterator[type[BaseModel]]:
             yield annotation
         elif loc[0] in annotation.model_fields:
             yield from _models_at(annotation.model_fields[str(loc[0])].annotation, loc[1:])
+
+
+def unknown_names(
+    document: Document, key: str, names: Iterable[str], known: Collection[str], text: str
+) -> list[Problem]:
+    """A problem for each name under ``key`` that is not known. ``text``: what to say of it, with {} for the name."""
+    problems = []
+    for name in names:
+        if name not in known:
+            close = difflib.get_close_matches(name, known, n=1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            problems.append(document.problem((key, name), f"{key}: {text.format(name)}{hint}", key=True))
+    return problems

@@ -59,6 +59,10 @@ class Cursor:
     taken_by: CursorFor | None = None  # None: by the operation that answers
 
 
+NOTHING: frozenset[type] = frozenset()
+ANYTHING: frozenset[type] = frozenset({dict, list})
+
+
 @dataclass(slots=True, eq=False)
 class Field:
     """A place in a response that holds a value."""
@@ -70,7 +74,9 @@ class Field:
     rule: ConsentRule = ConsentRule.subject
     aggregate: bool = False
     withhold: Withhold = DROP
-    free: bool = False  # any value at all is described here, and its category covers all of it
+    free: frozenset[type] = (
+        NOTHING  # containers (dict, list) of anything that are described here: the category covers it all
+    )
     object: "ObjectPlan | None" = None
     variants: "tuple[str, Mapping[str, ObjectPlan]] | None" = None  # discriminator property, value -> plan
     item: "Field | None" = None

@@ -17,7 +17,7 @@ from typing import Any
 
 from audit_proxy.core.catalog.layers import UNRESOLVABLE, Flat, Layers, merged
 from audit_proxy.core.catalog.marks import mark
-from audit_proxy.core.catalog.model import KEY, ConsentRule, Cursor, CursorFor, Field, ObjectPlan, Withhold
+from audit_proxy.core.catalog.model import ANYTHING, KEY, ConsentRule, Cursor, CursorFor, Field, ObjectPlan, Withhold
 from audit_proxy.core.catalog.pointer import parse_pointer
 
 _TYPES: dict[str, tuple[type, ...]] = {
@@ -29,6 +29,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "object": (),
     "array": (),
 }
+_CONTAINERS: dict[str, type] = {"object": dict, "array": list}
 _SCALARS: frozenset[type] = frozenset({str, int, float, bool, type(None)})
 _CURSORS: frozenset[type] = frozenset({str, int, type(None)})
 _IDS = ("user.unique_id",)  # what a map's keys are, where they are ids
@@ -110,7 +111,8 @@ class SchemaCompiler:
         undescribed = (
             may_be_object and not described and not flat.items and (not flat.types or flat.types & {"object", "array"})
         )
-        made.free = bool(undescribed and not opens)
+        if undescribed and not opens:
+            made.free = frozenset(_CONTAINERS[one] for one in flat.types & _CONTAINERS.keys()) or ANYTHING
         if flat.types == {"object"} and not made.free:
             made.about = ()  # the object's plan has them
         for misplaced in (one for one in flat.subjects if not _fits(one, flat.types)):
@@ -182,7 +184,7 @@ class SchemaCompiler:
             )
         elif flat.additional and all(flat.additional) and inherited.categories:
             plan.additional = Field(
-                f"{label}.*", _SCALARS, inherited.categories, inherited.scopes, inherited.rule, free=True
+                f"{label}.*", _SCALARS, inherited.categories, inherited.scopes, inherited.rule, free=ANYTHING
             )
         for key in flat.public_when:
             if key not in plan.fields:

@@ -14,7 +14,6 @@ Invariants:
 
 from collections.abc import Collection, Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
 
 from audit_proxy.core.detection.account import (
     FINDINGS_KEPT,
@@ -29,6 +28,7 @@ from audit_proxy.core.detection.account import (
 from audit_proxy.core.detection.budgets import DAY_S, Budgets, Limit, Signal
 from audit_proxy.core.detection.distinct import Distinct
 from audit_proxy.core.detection.findings import ALLOWED, Action, Finding, Verdict
+from audit_proxy.core.detection.hits import Hit
 from audit_proxy.core.detection.uses import Use
 from audit_proxy.core.detection.windows import WINDOWS
 from audit_proxy.core.policy import App
@@ -39,24 +39,6 @@ _BEHIND_MAX = 1_000  # holders remembered behind one excess
 _EVERYONE = {"90d": WINDOWS["90d"]}
 _ONE_IN = 64  # of all people is counted to know how many there are: keys are as good as random
 _NOBODY = dict.fromkeys(WINDOWS, 0.0)
-
-
-class _Hit(NamedTuple):
-    """A limit that is near or passed. ``value``: with the page at hand, of whose people ``new`` are new to the window."""
-
-    limit: Limit
-    value: float
-    cap: float
-    new: float
-
-    @property
-    def over(self) -> bool:
-        """Whether the page would pass the limit."""
-        return self.new > 0 and self.value > self.cap
-
-    def asking(self, wanted: Mapping[str, float]) -> "_Hit":
-        """With all that was refused."""
-        return self._replace(value=max(self.value, wanted[self.limit.window]))
 
 
 class Ledger:
@@ -157,7 +139,7 @@ class Ledger:
         counter: Counter,
         keys: AbstractSet[int],
         limits: tuple[Limit, ...],
-    ) -> Iterator[_Hit]:
+    ) -> Iterator[Hit]:
         """The limits that the page passes or comes near to."""
         if not limits:
             return
@@ -177,7 +159,7 @@ class Ledger:
                 continue
             cap = self._cap(limit, account, now)
             if value >= cap * warn_at:
-                yield _Hit(limit, value, cap, new)
+                yield Hit(limit, value, cap, new)
 
     def _cap(self, limit: Limit, account: Account, now: float) -> float:
         grows: float = 0.0
@@ -190,7 +172,7 @@ class Ledger:
         return cap + account.allowance(limit, now) if account.kept.allowances else cap
 
     def _judge(
-        self, now: float, account: Account, use: Use, hits: list[_Hit], *, acts: bool, restricted: bool
+        self, now: float, account: Account, use: Use, hits: list[Hit], *, acts: bool, restricted: bool
     ) -> Verdict:
         """The verdict on a page with hits, and what becomes of the app."""
         actions = {hit: Action.warn for hit in hits if not hit.over}
@@ -232,7 +214,7 @@ class Ledger:
         kept.behind = {holder: at for holder, at in kept.behind.items() if now - at < DAY_S}
         return len(kept.behind) >= several
 
-    def _action(self, now: float, account: Account, use: Use, hit: _Hit, *, several: bool, acts: bool) -> Action:
+    def _action(self, now: float, account: Account, use: Use, hit: Hit, *, several: bool, acts: bool) -> Action:
         """What a passed limit leads to."""
         if hit.limit.signal is Signal.per_holder:
             return Action.block_holder
@@ -257,7 +239,7 @@ class Ledger:
             account.set_status(Status.quarantined, now, "", why)
 
     def _findings(
-        self, now: float, account: Account, actions: Mapping[_Hit, Action], *, acts: bool, restricted: bool
+        self, now: float, account: Account, actions: Mapping[Hit, Action], *, acts: bool, restricted: bool
     ) -> Iterator[Finding]:
         """What is worth telling: a step is told once in its window."""
         for hit, action in actions.items():

@@ -2,21 +2,19 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from itertools import chain, compress, repeat
-from operator import itemgetter
+from itertools import compress, repeat
 from typing import Any
 
 from audit_proxy.core.catalog.expressions import Named
 from audit_proxy.core.catalog.model import Field, ObjectPlan
 from audit_proxy.core.consent import Permission
 from audit_proxy.core.errors import Consent
-from audit_proxy.core.identity import SUBJECT_ID_MAX
 from audit_proxy.core.inspection import NotInspectable, RawId, is_id, object_plan, subjects_of
+from audit_proxy.core.redaction.alike import ids_of_alike
 from audit_proxy.core.redaction.tables import GONE, Context, Notes, Redacted, Shape, Table, groups
 from audit_proxy.core.redaction.verdicts import Verdicts
 
 _CONTAINERS = (dict, list)
-_DICTS = {dict}
 NOBODY: Named = {}
 Seal = Callable[[Field, str | int, tuple[RawId, ...]], str | None]
 """What leaves in place of paging state that stands at a place, inside what is about these people, who permit; None: nothing
@@ -284,7 +282,7 @@ class Redactor:
         """A list of flat objects, each about the one person its id names. Nearly always they are alike: the hot path, which
         takes all together. Does what ``_object`` does, which takes over where an element is not just that.
         """
-        raws = _alike(value, plan.simple_subject)
+        raws = ids_of_alike(value, plan.simple_subject)
         if raws is None:
             return self._one_by_one(item, plan, value, context, depth)
         keys = tuple(value[0])
@@ -348,7 +346,7 @@ class Redactor:
 
     def _free(self, place: Field, value: Any, context: Context) -> Any:
         """A container no plan describes the inside of: all of it under the place's category, or unclassified."""
-        if not place.free or not place.categories:
+        if value.__class__ not in place.free or not place.categories:
             self._undescribed(place, context)
             return value if self._pass_unclassified else GONE
         allowed, ground = self._verdicts.of(place, context)
@@ -396,18 +394,3 @@ class Redactor:
     def _note(self, allowed: bool, place: Field, ground: Consent, context: Context) -> None:
         if place.personal:
             (self._disclosed if allowed else self._withheld).setdefault((place, ground), []).append(context.subjects)
-
-
-def _alike(value: list[Any], key: str | None) -> list[RawId] | None:
-    """The ids of objects that all have the same keys and types of values; None where they are not that."""
-    if set(map(type, value)) != _DICTS or key not in value[0] or len(set(map(tuple, value))) > 1:
-        return None
-    types = [*map(type, chain.from_iterable(map(dict.values, value)))]
-    width = len(value[0])
-    if types != types[:width] * len(value):
-        return None
-    raws = [*map(itemgetter(key), value)]
-    kind = type(raws[0])
-    if kind is int:
-        return raws
-    return raws if kind is str and all(raws) and max(map(len, raws)) <= SUBJECT_ID_MAX else None

@@ -46,6 +46,22 @@ def _operation(action: str, summary: str, ok: dict[str, Any], *reasons: AdminRea
     }
 
 
+def _decision(action: str, summary: str, *reasons: AdminReason, body: str = "Decision") -> dict[str, Any]:
+    """What a person decides about an app."""
+    return _operation(
+        action,
+        summary,
+        _ok("The app as it is now.", _content("AppShown")),
+        *_BODY,
+        AdminReason.app_unknown,
+        *reasons,
+        AdminReason.reason_invalid,
+        AdminReason.detection_unavailable,
+        *_RECORDED,
+        requestBody={"required": True, "content": _content(body)},
+    )
+
+
 def _ok(description: str, content: dict[str, Any]) -> dict[str, Any]:
     return {"description": description, "content": content, "headers": _AUDITED}
 
@@ -207,59 +223,23 @@ def openapi() -> dict[str, Any]:
             },
             "/v1/apps/{app}/restrict": {
                 "parameters": _PARAMETERS[:1],
-                "post": _operation(
-                    "app.restrict",
-                    "Give an app the data of its own users only, until it is released.",
-                    _ok("The app as it is now.", _content("AppShown")),
-                    *_BODY,
-                    AdminReason.app_unknown,
-                    AdminReason.reason_invalid,
-                    AdminReason.detection_unavailable,
-                    *_RECORDED,
-                    requestBody={"required": True, "content": _content("Decision")},
-                ),
+                "post": _decision("app.restrict", "Give an app the data of its own users only, until it is released."),
             },
             "/v1/apps/{app}/quarantine": {
                 "parameters": _PARAMETERS[:1],
-                "post": _operation(
-                    "app.quarantine",
-                    "Stop an app: all its tokens are refused, until it is released.",
-                    _ok("The app as it is now.", _content("AppShown")),
-                    *_BODY,
-                    AdminReason.app_unknown,
-                    AdminReason.reason_invalid,
-                    AdminReason.detection_unavailable,
-                    *_RECORDED,
-                    requestBody={"required": True, "content": _content("Decision")},
-                ),
+                "post": _decision("app.quarantine", "Stop an app: all its tokens are refused, until it is released."),
             },
             "/v1/apps/{app}/release": {
                 "parameters": _PARAMETERS[:1],
-                "post": _operation(
-                    "app.release",
-                    "Let an app go on, with a new allowance on top of what it reached.",
-                    _ok("The app as it is now.", _content("AppShown")),
-                    *_BODY,
-                    AdminReason.app_unknown,
-                    AdminReason.reason_invalid,
-                    AdminReason.detection_unavailable,
-                    *_RECORDED,
-                    requestBody={"required": True, "content": _content("Decision")},
-                ),
+                "post": _decision("app.release", "Let an app go on, with a new allowance on top of what it reached."),
             },
             "/v1/apps/{app}/dismiss": {
                 "parameters": _PARAMETERS[:1],
-                "post": _operation(
+                "post": _decision(
                     "app.dismiss",
                     "Close a finding; the app keeps its status.",
-                    _ok("The app as it is now.", _content("AppShown")),
-                    *_BODY,
-                    AdminReason.app_unknown,
                     AdminReason.finding_unknown,
-                    AdminReason.reason_invalid,
-                    AdminReason.detection_unavailable,
-                    *_RECORDED,
-                    requestBody={"required": True, "content": _content("Dismissal")},
+                    body="Dismissal",
                 ),
             },
             "/v1/openapi.json": {

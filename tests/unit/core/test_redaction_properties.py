@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import jsonschema
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -422,3 +423,10 @@ def _strings(value: Any) -> list[str]:
     if isinstance(value, list):
         return [found for one in value for found in _strings(one)]
     return [value] if isinstance(value, str) else []
+
+
+@pytest.mark.parametrize(("kind", "value"), [("object", [{"a": "secret"}]), ("object", [])])
+def test_a_free_object_is_no_list(kind, value) -> None:
+    """Anything may stand inside an object that is ``none``; a list in its place is what nothing describes."""
+    assert run({"type": kind, "properties": {}, "x-data-category": "none"}, value, {}).value is GONE
+    assert run({"type": kind, "properties": {}, "x-data-category": "none"}, {"a": value}, {}).value == {"a": value}
